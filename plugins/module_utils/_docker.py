@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The few things asked of Docker's command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError, Say, output, run
+
+#: The classic builder: it needs no plugin, and works without a network and without pulling.
+CLASSIC = {"DOCKER_BUILDKIT": "0"}
+
+
+def program() -> str | None:
+    """The path of the docker command; None where there is none."""
+    return shutil.which("docker") or next((path for path in ("/usr/bin/docker", "/usr/local/bin/docker") if os.access(path, os.X_OK)), None)
+
+
+def docker(*arguments: str, timeout: float = 60.0, stdin: str | None = None) -> str:
+    """Standard output of one docker command.
+
+    Raises:
+        BuildError: Docker is missing, does not answer, or refuses.
+    """
+    return output([program() or "docker", *arguments], timeout=timeout, stdin=stdin)
+
+
+def info(timeout: float = 10.0) -> dict[str, Any] | None:
+    """What the daemon says about itself; None when it does not answer."""
+    try:
+        found = json.loads(docker("info", "--format", "{{json .}}", timeout=timeout))
+    except (BuildError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get("ServerVersion") else None
+
+
+def images_present(references: Sequence[str]) -> set[str]:
+    """Which of these references the daemon has."""
+    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+    have = {full(name) for name in listed}
+    return {reference for reference in references if full(reference) in have}
+
+
+def full(reference: str) -> str:
+    """The reference with its registry and namespace written out, as containerd lists it."""
+    first, _, rest = reference.partition("/")
+    if not rest:
+        return f"docker.io/library/{reference}"
+    if "." in first or ":" in first or first == "localhost":
+        return reference
+    return f"docker.io/{reference}"
+
+
+def nodes(cluster: str, *, running: bool = True) -> list[str]:
+    """The containers that are the nodes of a kind cluster, the control plane first."""
+    arguments = ["ps", *([] if running else ["--all"]), "--filter", f"label=io.x-k8s.kind.cluster={cluster}", "--format", "{{.Names}}"]
+    return sorted(docker(*arguments).split(), key=lambda name: ("control-plane" not in name, name))
+
+
+def images_on_node(node: str) -> set[str]:
+    """The references that a node's containerd knows."""
+    return set(docker("exec", node, "ctr", "--namespace=k8s.io", "images", "list", "--quiet").split())
+
+
+def pipe_images(references: Sequence[str], node: str, *options: str, log: Path, say: Say, label: str) -> None:
+    """Copy images from the daemon into a node's containerd, all in one stream (shared layers travel once).
+
+    Raises:
+        BuildError: one end failed.
+    """
+    command = program() or "docker"
+    with subprocess.Popen([command, "save", *references], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as source:
+        assert source.stdout is not None
+        path = Path(f"/dev/fd/{source.stdout.fileno()}")
+        try:
+            run([command, "exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import", *options, "-"], log=log, say=say, label=label, stdin=path)
+        finally:
+            source.stdout.close()
+            if source.poll() is None:
+                source.terminate()
+    if source.returncode not in (0, None) and source.returncode > 0:
+        raise BuildError(f"{label}: docker save ended with {source.returncode}.")

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a release would do, asked of the server by dry runs before anything is touched.
+
+Every desired object is applied server-side with `dryRun=All`; what the server would make of it is compared with what
+is there. So schema errors, admission refusals and immutable fields are known before the first write, and a release
+that changes nothing writes nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import _compare as compare
+from . import _kinds as kinds
+from . import _objects as objects
+from . import _secrets
+from ._api import MANAGER, Api, attempt, each
+from ._errors import ApiError, PlatformError, Refused
+from ._kinds import Kind
+from ._objects import Object
+
+CREATE, CHANGE, SAME = "create", "change", "same"
+
+
+@dataclass
+class Step:
+    """One desired object.
+
+    Attributes:
+        desired: what is applied.
+        kind: its kind.
+        live: what is there; None when it is not.
+        result: what the server would make of it; None when it could not be asked.
+        action: create, change or same.
+        apply: whether it must be applied, if only to own its fields.
+        taken: fields that somebody else had set and that are ours again.
+        remake: whether it must be deleted first, because its kind cannot be changed.
+    """
+
+    desired: Object
+    kind: Kind
+    live: Object | None = None
+    result: Object | None = None
+    action: str = SAME
+    apply: bool = False
+    taken: list[str] = field(default_factory=list)
+    remake: bool = False
+
+
+@dataclass
+class Inventory:
+    """What of ours is in the cluster, by key, and which kinds could not be listed."""
+
+    live: dict[tuple[str, str, str], Object] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
+
+    def of(self, obj: Object) -> Object | None:
+        """The live object of a desired one."""
+        return self.live.get(objects.key(obj))
+
+
+def inventory(api: Api, namespace: str, desired: list[Object], listed: list[Kind] | None = None) -> Inventory:
+    """One LIST a kind, in parallel: the kinds of the release and those that a prune looks at.
+
+    Cluster-scoped objects count only when their instance label is this namespace.
+    """
+    wanted = {kind.name: kind for kind in (kinds.listed_kinds() if listed is None else listed)}
+    needed = set()
+    for obj in desired:
+        kind = api.kind(obj["apiVersion"], obj["kind"])
+        needed.add(kind.name)
+        if kind is not kinds.NAMESPACE:
+            wanted[kind.name] = kind
+    found = Inventory()
+    for kind, items, error in attempt(wanted.values(), lambda kind: _list(api, kind, namespace)):
+        if isinstance(error, ApiError) and error.status in (403, 404) and kind.name not in needed:
+            found.unseen.append(kind.name)
+        elif error:
+            raise error
+        for item in items or []:
+            if not kind.namespaced and objects.labels(item).get(objects.INSTANCE) != namespace:
+                continue
+            if objects.RECORD not in objects.labels(item):
+                found.live[objects.key(item)] = item
+    return found
+
+
+def _list(api: Api, kind: Kind, namespace: str) -> list[Object]:
+    # Without the records: each holds a whole release.
+    selector = f"{objects.OURS_SELECTOR},!{objects.RECORD}" if kind is kinds.CONFIG_MAP else objects.OURS_SELECTOR
+    return api.list(kind, namespace if kind.namespaced else None, labels=selector)
+
+
+def placed(found: list[Object], namespace: str, api: Api) -> list[Object]:
+    """Copies of the objects in their namespace.
+
+    Raises:
+        Refused: an object names another namespace.
+    """
+    result = []
+    for original in found:
+        obj = copy.deepcopy(original)
+        kind = api.kind(obj["apiVersion"], obj["kind"])
+        own = objects.meta(obj).get("namespace")
+        if kind is kinds.NAMESPACE and objects.name(obj) != namespace:
+            raise Refused(f"Namespace/{objects.name(obj)} is staged for a release to {namespace}: stage only the namespace twisterlab_namespace.")
+        if kind.namespaced and own not in (None, namespace):
+            raise Refused(f"{objects.title(obj)} is written for namespace {own}, and this release goes to {namespace}: use twisterlab_namespace in its template.")
+        if kind.namespaced:
+            obj["metadata"]["namespace"] = namespace
+        result.append(obj)
+    return result
+
+
+def add_checksums(found: list[Object], live: Inventory, values: dict[str, str], secret: str = _secrets.SECRET_NAME) -> None:
+    """Annotate pod templates with digests of the Secret's keys and ConfigMaps they refer to, so that a change rolls them.
+
+    A ConfigMap that is not staged in this run counts with what is in the cluster: a partial run must not roll pods.
+    """
+    configs = {objects.name(obj): obj for obj in live.live.values() if obj.get("kind") == "ConfigMap"}
+    configs.update({objects.name(obj): obj for obj in found if obj["kind"] == "ConfigMap"})
+    for obj in found:
+        template = objects.template(obj)
+        if template is None or obj["kind"] == "Pod":
+            continue
+        spec = template.get("spec") or {}
+        notes = {}
+        keys = objects.secret_keys(spec, secret)
+        if keys:
+            notes[f"checksum/secret-{secret}"] = _secrets.checksum(values, keys)
+        for name in objects.config_names(spec):
+            if name in configs:
+                notes[f"checksum/config-{name}"] = _secrets.config_checksum(configs[name])
+        if notes:
+            metadata = template.setdefault("metadata", {})
+            metadata["annotations"] = {**(metadata.get("annotations") or {}), **notes}
+
+
+def check_references(found: list[Object], values: dict[str, str], secret: str = _secrets.SECRET_NAME) -> None:
+    """Refuse pods that refer to a key the Secret will not have: they could never start.
+
+    Raises:
+        Refused: naming the workload and the key.
+    """
+    for obj in found:
+        for key in sorted(objects.secret_keys(objects.pod_spec(obj), secret, required=True) - {objects.ALL_KEYS} - set(values)):
+            raise Refused(
+                f"{objects.title(obj)} refers to the key {key} of Secret {secret}, which nobody makes: "
+                f"supply it with twisterlab_secrets: {{{key}: <value>}}, or remove it from the secret_env of {objects.variable_of(objects.component(obj))}."
+            )
+
+
+def make(api: Api, desired: list[Object], live: Inventory, fresh: bool) -> list[Step]:
+    """Ask the server what each object would become.
+
+    Args:
+        api: the cluster.
+        desired: placed objects with their checksums.
+        live: what is there.
+        fresh: the namespace was made by this very run, so nothing foreign can be in it.
+
+    Raises:
+        Refused: the server would not take an object, or one of that name is not ours.
+    """
+    steps = [Step(obj, api.kind(obj["apiVersion"], obj["kind"]), live.of(obj)) for obj in desired]
+    if not fresh:
+        each([step for step in steps if step.live is None], lambda step: _refuse_foreign(api, step))
+    problems = [f"{objects.title(step.desired)}: {error}" for step, _none, error in attempt(steps, lambda step: _ask(api, step)) if error]
+    if problems:
+        raise Refused("The cluster refuses " + "; ".join(problems))
+    return steps
+
+
+def offline(desired: list[Object], api: Api) -> list[Step]:
+    """The plan for a namespace that does not exist: everything would be created, and the server cannot be asked."""
+    return [Step(obj, api.kind(obj["apiVersion"], obj["kind"]), action=CREATE, apply=True) for obj in desired]
+
+
+def _refuse_foreign(api: Api, step: Step) -> None:
+    if step.kind is kinds.NAMESPACE:
+        return
+    namespace = step.desired["metadata"].get("namespace")
+    found = api.get(step.kind, objects.name(step.desired), namespace)
+    if found is None:
+        return
+    if objects.is_ours(found) and objects.labels(found).get(objects.INSTANCE) == objects.labels(step.desired).get(objects.INSTANCE):
+        step.live = found
+        return
+    where = f" in namespace {namespace}" if namespace else ""
+    labels = " ".join(f"{key}={value}" for key, value in {**objects.OURS, objects.INSTANCE: objects.labels(step.desired).get(objects.INSTANCE, "")}.items())
+    raise Refused(
+        f"{objects.title(step.desired)} exists{where} and is not ours: remove or rename it, or hand it over with "
+        f"'kubectl{' -n ' + namespace if namespace else ''} label {step.kind.name.lower()} {objects.name(step.desired)} {labels} --overwrite'."
+    )
+
+
+def _ask(api: Api, step: Step) -> None:
+    try:
+        step.result = api.apply(step.desired, dry_run=True)
+    except ApiError as error:
+        if error.status == 409 and error.causes:
+            step.taken = [_conflict(cause) for cause in error.causes]
+            step.result = api.apply(step.desired, dry_run=True, force=True)
+        elif step.kind.name == "Job" and error.status == 422 and step.live is not None:
+            step.remake = True
+        elif error.status == 404 and step.kind.name in ("RoleBinding", "ClusterRoleBinding"):
+            # Its role comes with this release.
+            step.result = None
+        elif "dry run" in error.message.lower() or "dry-run" in error.message.lower():
+            # A webhook that cannot be asked: the real apply will tell.
+            step.result = None
+        else:
+            raise Refused(sentence(error, step)) from error
+    _decide(step)
+
+
+def _decide(step: Step) -> None:
+    if step.live is None:
+        step.action, step.apply = CREATE, True
+    elif step.remake or step.result is None or not compare.same(step.live, step.result):
+        step.action, step.apply = CHANGE, True
+    else:
+        owned = compare.owned_fields(step.live, MANAGER)
+        step.apply = owned != compare.owned_fields(step.result, MANAGER)
+
+
+def _conflict(cause: dict[str, Any]) -> str:
+    return f"{str(cause.get('field', '')).lstrip('.')} ({cause.get('message', '')})"
+
+
+def sentence(error: ApiError, step: Step) -> str:
+    """What the server does not like about an object, and what to do about it."""
+    message = error.message
+    title, name = step.kind.name.lower(), objects.name(step.desired)
+    namespace = step.desired["metadata"].get("namespace")
+    where = f" -n {namespace}" if namespace else ""
+    if error.status == 422 and step.kind is kinds.CLAIM and "less than" in message:
+        return f"{message}; a volume cannot shrink: ask for at least its present size, or restore a backup into a smaller one"
+    if error.status == 422 and ("immutable" in message or "updates to" in message):
+        return (
+            f"{message}; it cannot be changed in place: delete it with 'kubectl{where} delete {title} {name}' and deploy again"
+            + (" (its volumes stay)" if step.kind is kinds.STATEFUL_SET else "")
+        )
+    if error.status == 403:
+        return f"{message}; ask the cluster's administrator for this right"
+    return message
+
+
+def ingress_conflicts(api: Api, steps: list[Step], namespace: str) -> None:
+    """Refuse a host name that an Ingress of another namespace serves already.
+
+    Raises:
+        Refused: with the host and its owner.
+    """
+    wanted = {
+        str(rule.get("host")): step
+        for step in steps
+        if step.kind is kinds.INGRESS and step.action != SAME
+        for rule in (step.desired.get("spec") or {}).get("rules") or []
+        if rule.get("host")
+    }
+    if not wanted:
+        return
+    try:
+        found = api.list(kinds.INGRESS)
+    except ApiError:
+        return
+    for item in found:
+        other = objects.meta(item).get("namespace")
+        for rule in (item.get("spec") or {}).get("rules") or []:
+            host = str(rule.get("host"))
+            if other != namespace and host in wanted:
+                raise Refused(
+                    f"The host {host} of {objects.title(wanted[host].desired)} belongs to Ingress/{objects.name(item)} of namespace {other}: "
+                    "set twisterlab_domain to another domain."
+                )
+
+
+def superfluous(live: Inventory, desired: list[Object], components: set[str]) -> tuple[list[Object], list[Object]]:
+    """What is ours, belongs to a staged component and is rendered no longer.
+
+    Returns:
+        What a prune deletes, and what is protected and stays.
+    """
+    wanted = {objects.key(obj) for obj in desired}
+    gone, kept = [], []
+    for key, obj in sorted(live.live.items()):
+        if key in wanted or objects.component(obj) not in components or objects.owner(obj):
+            continue
+        kind = kinds.find(obj["apiVersion"], obj["kind"])
+        protected = objects.is_kept(obj) or (kind is not None and not kind.prunable)
+        (kept if protected else gone).append(obj)
+    return gone, kept

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must be true of a cluster before a release is worth starting; every failure is one sentence that says the fix."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import _kinds as kinds
+from . import _namespace
+from . import _objects as objects
+from ._errors import ApiError, Refused
+from ._objects import Object
+
+OLDEST, NEWEST = 34, 37
+
+# What a release does, by group and resource.
+_WRITE = ("get", "list", "create", "patch", "delete")
+NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("", "configmaps", _WRITE),
+    ("", "services", _WRITE),
+    ("", "serviceaccounts", _WRITE),
+    ("", "persistentvolumeclaims", ("get", "list", "create", "patch")),
+    ("", "secrets", ("get", "create", "update")),
+    ("", "pods", ("get", "list", "create", "delete")),
+    ("", "pods/log", ("get",)),
+    ("", "events", ("list",)),
+    ("apps", "deployments", _WRITE),
+    ("apps", "statefulsets", _WRITE),
+    ("apps", "replicasets", ("list",)),
+    ("autoscaling", "horizontalpodautoscalers", _WRITE),
+    ("policy", "poddisruptionbudgets", _WRITE),
+    ("coordination.k8s.io", "leases", ("get", "create", "update")),
+)
+
+
+@dataclass
+class Findings:
+    """What was seen, for the task's result.
+
+    Attributes:
+        version: the server's version.
+        namespace_state: absent, ours, lent or unknown.
+        skipped: checks that could not be made, with the reason.
+        warnings: sentences.
+    """
+
+    version: str = ""
+    namespace_state: str = "unknown"
+    skipped: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def describe_context(where: dict[str, Any]) -> str:
+    """The context that will be used, from the kubeconfig itself.
+
+    Args:
+        where: as `_kube.settings` answers.
+
+    Raises:
+        Refused: the file or the context does not exist.
+    """
+    kubeconfig = where.get("kubeconfig")
+    path = kubeconfig if isinstance(kubeconfig, str) else where.get("default")
+    if isinstance(kubeconfig, dict):
+        documents = [kubeconfig]
+    elif where.get("host"):
+        return "none (the server is given)"
+    else:
+        files = [Path(part) for part in str(path or "").split(os.pathsep) if part]
+        present = [part for part in files if part.is_file()]
+        if not present:
+            if not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
+                return "none (the account of this pod)"
+            raise Refused(f"The kubeconfig {path} does not exist: set twisterlab_kubeconfig to the file that your cluster gave you.")
+        documents = [_load(part) for part in present]
+    names = [str(item.get("name")) for document in documents for item in document.get("contexts") or [] if isinstance(item, dict)]
+    current = next((str(document["current-context"]) for document in documents if document.get("current-context")), "")
+    wanted = str(where.get("context") or current)
+    if not wanted:
+        raise Refused(f"The kubeconfig {path} has no current context: set twisterlab_context to one of {objects.sentence_list(names) or 'its contexts (it has none)'}.")
+    if wanted not in names:
+        close = difflib.get_close_matches(wanted, names, n=1)
+        hint = f"did you mean {close[0]}? It has" if close else "it has"
+        raise Refused(f"The context {wanted} is not in the kubeconfig {path}; {hint}: {objects.sentence_list(names) or 'no context at all'}; set twisterlab_context to one of them.")
+    return wanted
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Refused(f"The kubeconfig {path} cannot be read ({error.strerror}): give yourself the right to read it.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Refused(f"The kubeconfig {path} is no YAML: fetch it from the cluster again.") from error
+    if not isinstance(found, dict):
+        raise Refused(f"The kubeconfig {path} is empty: fetch it from the cluster again.")
+    return found
+
+
+def check_version(answer: Object, findings: Findings) -> None:
+    """Refuse an API server older than what is proven, warn of a newer one.
+
+    Raises:
+        Refused: too old.
+    """
+    findings.version = str(answer.get("gitVersion", "unknown"))
+    digits = re.match(r"\d+", str(answer.get("minor", "")))
+    if str(answer.get("major")) != "1" or digits is None:
+        findings.warnings.append(f"The server's version {findings.version} is not one that this collection knows.")
+        return
+    minor = int(digits.group())
+    if minor < OLDEST:
+        raise Refused(f"The cluster runs Kubernetes {findings.version}, and 1.{OLDEST} is the oldest that is supported: upgrade the cluster.")
+    if minor > NEWEST:
+        findings.warnings.append(f"The cluster runs Kubernetes {findings.version}; 1.{NEWEST} is the newest that this collection was tried with.")
+
+
+def denied_sentence(server: str, where: dict[str, Any], configuration: Any, now: datetime) -> str:
+    """Why the server did not accept the credentials, as far as they tell it themselves."""
+    path = where.get("kubeconfig") if isinstance(where.get("kubeconfig"), str) else where.get("default")
+    origin = f"in the kubeconfig {path}" if path else "given by K8S_AUTH_* or the task's arguments"
+    token = str((getattr(configuration, "api_key", None) or {}).get("authorization", "") or "").removeprefix("Bearer ")
+    ended = certificate_end(getattr(configuration, "cert_file", None)) or token_end(token)
+    if ended and ended <= now:
+        return f"The credentials {origin} expired on {ended:%Y-%m-%d %H:%M} UTC, so {server} refuses them (401): fetch a new kubeconfig or token."
+    return f"{server} does not accept the credentials {origin} (401): fetch a new kubeconfig or token; an expired one looks the same."
+
+
+def certificate_end(path: str | None) -> datetime | None:
+    """When a client certificate ends; None when it cannot be told."""
+    if not path:
+        return None
+    try:
+        from cryptography import x509
+
+        return x509.load_pem_x509_certificate(Path(path).read_bytes()).not_valid_after_utc
+    except (ImportError, OSError, ValueError, AttributeError):
+        return None
+
+
+def token_end(token: str) -> datetime | None:
+    """When a JWT ends; None when the token is none or does not say."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return datetime.fromtimestamp(float(claims["exp"]), timezone.utc)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def missing_rights(rules: list[Object], needed: tuple[tuple[str, str, tuple[str, ...]], ...] = NEEDED) -> list[tuple[str, str, str]]:
+    """The (group, resource, verb) that no rule grants.
+
+    Args:
+        rules: `resourceRules` of a SelfSubjectRulesReview.
+        needed: what is needed.
+    """
+    missing = []
+    for group, resource, verbs in needed:
+        for verb in verbs:
+            if not any(_grants(rule, group, resource, verb) for rule in rules):
+                missing.append((group, resource, verb))
+    return missing
+
+
+def _grants(rule: Object, group: str, resource: str, verb: str) -> bool:
+    if rule.get("resourceNames"):
+        # A right on named objects only: a release makes others too.
+        return False
+    plural, _, sub = resource.partition("/")
+    names = rule.get("resources") or []
+    covered = "*" in names or resource in names or (bool(sub) and (f"*/{sub}" in names or f"{plural}/*" in names))
+    return covered and bool({"*", group} & set(rule.get("apiGroups") or [])) and bool({"*", verb} & set(rule.get("verbs") or []))
+
+
+def rights_sentence(missing: list[tuple[str, str, str]], namespace: str) -> str:
+    """One sentence that names the missing rights."""
+    by_resource: dict[str, list[str]] = {}
+    for group, resource, verb in missing:
+        by_resource.setdefault(f"{resource}.{group}" if group else resource, []).append(verb)
+    listed = "; ".join(f"{'/'.join(verbs)} {resource}" for resource, verbs in by_resource.items())
+    return f"These credentials may not do in namespace {namespace} what a release needs ({listed}): ask the cluster's administrator for a Role with these verbs."
+
+
+def check_storage(classes: list[Object], wanted: str, bound: bool) -> None:
+    """Refuse a storage class that does not exist, or a cluster without a default one.
+
+    Args:
+        classes: the cluster's StorageClasses.
+        wanted: the named one; empty for the default.
+        bound: whether volumes of ours are bound already, so that no class is needed for them.
+
+    Raises:
+        Refused: with the classes there are.
+    """
+    names = sorted(objects.name(item) for item in classes)
+    listed = f"it has: {objects.sentence_list(names)}" if names else "it has none: install a provisioner, such as local-path-provisioner"
+    if wanted and wanted not in names and not bound:
+        raise Refused(f"The storage class {wanted} does not exist in this cluster ({listed}): set twisterlab_storage_class to one that does.")
+    default = [item for item in classes if objects.annotations(item).get("storageclass.kubernetes.io/is-default-class") == "true"]
+    if not wanted and not default and not bound:
+        raise Refused(f"This cluster has no default storage class ({listed}): set twisterlab_storage_class, or enable twisterlab_postgres and twisterlab_redis elsewhere.")
+
+
+def check_nodes(nodes: list[Object], selector: dict[str, str], findings: Findings) -> None:
+    """Refuse a cluster none of whose nodes can run our pods, warn of nodes that are not ready.
+
+    Raises:
+        Refused: with what to label or mend.
+    """
+    ready = []
+    for node in nodes:
+        conditions = {item.get("type"): item.get("status") for item in (node.get("status") or {}).get("conditions") or []}
+        if conditions.get("Ready") == "True":
+            ready.append(node)
+    away = sorted(objects.name(node) for node in nodes if node not in ready)
+    if not ready:
+        raise Refused(f"No node of the cluster is ready ({objects.sentence_list(away) or 'it has none'}): look at kubectl describe nodes.")
+    if away:
+        findings.warnings.append(f"These nodes are not ready: {objects.sentence_list(away)}.")
+    fitting = [node for node in ready if all(objects.labels(node).get(key) == str(value) for key, value in selector.items())]
+    if not fitting:
+        text = ", ".join(f"{key}={value}" for key, value in selector.items())
+        raise Refused(f"No ready node carries the labels {text} of twisterlab_node_selector: label one with 'kubectl label node {objects.name(ready[0])} {text.replace(', ', ' ')}'.")
+    if all((node.get("spec") or {}).get("unschedulable") for node in fitting):
+        raise Refused(f"Every node that may run our pods is cordoned: run 'kubectl uncordon {objects.name(fitting[0])}'.")
+
+
+class Preflight:
+    """All checks against one cluster.
+
+    Args:
+        api: a `_kube.Cluster` (or a fake with its questions about ourselves).
+        namespace: where the release goes.
+        storage_class: the named class; empty for the default.
+        volumes: whether the release needs volumes.
+        selector: labels that a node must carry.
+    """
+
+    def __init__(self, api: Any, namespace: str, storage_class: str, volumes: bool, selector: dict[str, str]) -> None:
+        self._api, self._namespace = api, namespace
+        self._storage_class, self._volumes, self._selector = storage_class, volumes, selector
+        self.findings = Findings()
+
+    def run(self) -> Findings:
+        """Every check in turn; the first that fails raises.
+
+        Raises:
+            Refused: one sentence with the fix.
+            Unreachable: the server does not answer.
+        """
+        check_version(self._api.version((3.0, 5.0)), self.findings)
+        self._check_namespace()
+        self._check_rights()
+        if self._volumes:
+            self._check_storage()
+        self._check_nodes()
+        return self.findings
+
+    def _check_namespace(self) -> None:
+        try:
+            found = self._api.get(kinds.NAMESPACE, self._namespace)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            self.findings.skipped.append("whose the namespace is: no permission to read namespaces")
+            return
+        self.findings.namespace_state = _namespace.state(found, self._namespace)
+
+    def _check_rights(self) -> None:
+        absent = self.findings.namespace_state == _namespace.ABSENT
+        needed = NEEDED + ((("", "namespaces", ("create", "patch")),) if absent else ())
+        status = self._api.rules(self._namespace)
+        missing = missing_rights(status.get("resourceRules") or [], needed)
+        if missing and (status.get("incomplete") or len(missing) < 12):
+            # The list may be incomplete where a webhook decides; ask about each of them.
+            from ._api import each
+
+            answers = each(missing, lambda item: self._api.allowed(None if item[1] == "namespaces" else self._namespace, *item))
+            missing = [item for item, allowed in zip(missing, answers, strict=True) if not allowed]
+        if missing:
+            raise Refused(rights_sentence(missing, self._namespace))
+
+    def _check_storage(self) -> None:
+        try:
+            classes = self._api.list(kinds.STORAGE_CLASS)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            self.findings.skipped.append("storage classes: no permission to list them")
+            return
+        claims = [] if self.findings.namespace_state == _namespace.ABSENT else self._api.list(kinds.CLAIM, self._namespace, labels=objects.OURS_SELECTOR)
+        bound = any((item.get("status") or {}).get("phase") == "Bound" for item in claims)
+        check_storage(classes, self._storage_class, bound)
+
+    def _check_nodes(self) -> None:
+        try:
+            nodes = self._api.list(kinds.NODE)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            self.findings.skipped.append("nodes: no permission to list them")
+            return
+        check_nodes(nodes, self._selector, self.findings)

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules for single values, found by the input's name (``*_port``, ``*.size`` ...), and those between several values."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from . import _quantity, _stage
+from ._errors import Refused
+from ._specs import Option
+
+RESERVED = ("default", "kube-system", "kube-public", "kube-node-lease")
+# Keys of the Secret that the tiers declare themselves.
+SECRET_KEYS = ("database_url", "database_url_asyncpg", "jwt_secret_key", "postgres_password", "redis_conf", "redis_password", "redis_url")
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_KEY = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_CREDENTIALS = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REGISTRY_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::[0-9]+)?"
+_REGISTRY = re.compile(rf"{_REGISTRY_HOST}(?:/{_COMPONENT})*")
+_IMAGE = re.compile(
+    rf"(?:{_REGISTRY_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*(?P<tag>:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?P<digest>@sha256:[0-9a-f]{{64}})?"
+)
+_REDIS_UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
+_REDIS_SIZE = re.compile(r"([0-9]+)(b|k|kb|m|mb|g|gb)?", re.IGNORECASE)
+
+
+def _dns_name(value: str) -> bool:
+    return len(value) <= 253 and all(_DNS_LABEL.fullmatch(part) for part in value.split("."))
+
+
+def _namespace(path: str, value: str) -> Iterator[str]:
+    if not _DNS_LABEL.fullmatch(value):
+        yield f"{path} is {value!r}, which cannot be a namespace; write at most 63 lower-case letters, digits and '-', with a letter or digit at both ends."
+    elif value in RESERVED or value.startswith("kube-"):
+        yield f"{path} is {value}, which belongs to the cluster itself; write a name of your own, for example twisterlab."
+
+
+def _domain(path: str, value: str) -> Iterator[str]:
+    if not _dns_name(value):
+        yield f"{path} is {value!r}, which is no domain; write lower-case labels with dots, for example twisterlab.example."
+
+
+def _host(path: str, value: str) -> Iterator[str]:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        if not _dns_name(value):
+            yield f"{path} is {value!r}, which is no host name; write only the name or address, for example db.example, without scheme and port."
+
+
+def _optional_name(path: str, value: str) -> Iterator[str]:
+    if value and not _dns_name(value):
+        yield f"{path} is {value!r}, which cannot be the name of an object; write lower-case letters, digits, '-' and '.'."
+
+
+def _names(path: str, value: list[str]) -> Iterator[str]:
+    for item in value:
+        yield from _optional_name(path, item)
+
+
+def _quantity_rule(path: str, value: str) -> Iterator[str]:
+    if value == "":
+        return
+    example = "250m" if path.endswith(".cpu") else "256Mi"
+    try:
+        amount = _quantity.parse(value)
+    except Refused:
+        yield f"{path} is {value!r}, which is no quantity; write for example {example}."
+        return
+    if amount < 0:
+        yield f"{path} is {value}, below zero; write for example {example}."
+    elif not path.endswith(".cpu") and value.endswith("m"):
+        yield f"{path} is {value}, which means thousandths of a byte; write {value[:-1]}Mi."
+
+
+def _size(path: str, value: str) -> Iterator[str]:
+    try:
+        amount = _quantity.parse(value)
+    except Refused:
+        yield f"{path} is {value!r}, which is no quantity; write for example 8Gi."
+        return
+    if amount < 2**20:
+        yield f"{path} is {value}, less than a mebibyte; write for example 8Gi."
+
+
+def _redis_memory(path: str, value: str) -> Iterator[str]:
+    if redis_bytes(value) is None:
+        yield f"{path} is {value!r}, which redis.conf does not understand; write for example 128mb or 1gb."
+
+
+def redis_bytes(value: str) -> int | None:
+    """Return the bytes of a size as redis.conf writes it (``128mb`` is 128 times 1024 times 1024), or None."""
+    match = _REDIS_SIZE.fullmatch(value)
+    return int(match.group(1)) * _REDIS_UNITS[(match.group(2) or "").lower()] if match else None
+
+
+def _between(low: int, high: int) -> Callable[[str, int], Iterator[str]]:
+    def rule(path: str, value: int) -> Iterator[str]:
+        if not low <= value <= high:
+            yield f"{path} is {value}; write a number from {low} to {high}."
+
+    return rule
+
+
+def _path(path: str, value: str) -> Iterator[str]:
+    if value and (not value.startswith("/") or re.search(r"\s", value)):
+        yield f"{path} is {value!r}, which is no path; write it with a leading slash, for example /health."
+
+
+def _identifier(path: str, value: str) -> Iterator[str]:
+    if not _IDENTIFIER.fullmatch(value):
+        yield f"{path} is {value!r}; write at most 63 lower-case letters, digits and '_', the first a letter or '_'."
+
+
+def image_reference(path: str, value: str) -> Iterator[str]:
+    """Refuse what is no image reference, and one that does not say which version."""
+    if value == "" and path.endswith(".image"):
+        return
+    match = _IMAGE.fullmatch(value)
+    if not match:
+        yield f"{path} is {value!r}, which is no image reference; write registry/name:tag, for example registry.example/team/api:1.4.2."
+    elif not match["digest"] and match["tag"] in (None, ":latest"):
+        name = value.removesuffix(":latest")
+        yield f"{path} is {value}, which names no version and changes by itself; write a tag or a digest, for example {name}:1.4.2."
+
+
+def _registry(path: str, value: str) -> Iterator[str]:
+    if value and not _REGISTRY.fullmatch(value):
+        yield f"{path} is {value!r}; write host[:port]/folder without scheme, tag and final slash, for example registry.example/twisterlab."
+
+
+def _images(path: str, value: Mapping[str, Any]) -> Iterator[str]:
+    for name, reference in value.items():
+        yield from image_reference(f"{path}.{name}", str(reference or ""))
+
+
+def _texts(path: str, value: Mapping[str, Any]) -> Iterator[str]:
+    for name, item in value.items():
+        if not isinstance(item, str):
+            yield f"{path}.{name} must be a text, not {item!r}; write it in quotes."
+
+
+def _env(path: str, value: Mapping[str, Any]) -> Iterator[str]:
+    tier = path.rpartition(".")[0]
+    for name, item in value.items():
+        if not _ENV_NAME.fullmatch(str(name)):
+            yield f"{path}.{name} cannot be the name of a variable; write letters, digits and '_', for example {re.sub('[^A-Za-z0-9_]', '_', str(name)).upper()}."
+        elif isinstance(item, (dict, list, tuple)):
+            yield f"{path}.{name} must be a text, not a {type(item).__name__}; write its JSON in quotes."
+        elif item is not None and (_stage.looks_secret(str(name), str(item)) or _CREDENTIALS.search(str(item))):
+            key = str(name).lower()
+            yield (
+                f"{path}.{name} looks like a secret, and {path} is public; "
+                f"write {tier}: {{secret_env: {{{name}: {key}}}}} and give {key} in twisterlab_secrets, from a vault."
+            )
+
+
+def _secret_env(path: str, value: Mapping[str, Any]) -> Iterator[str]:
+    for name, item in value.items():
+        if not _ENV_NAME.fullmatch(str(name)):
+            yield f"{path}.{name} cannot be the name of a variable; write letters, digits and '_'."
+        elif item is not None and not isinstance(item, str):
+            yield f"{path}.{name} must name a key of twisterlab-secrets; write for example {name}: {str(name).lower()}."
+
+
+def _secrets(path: str, value: Mapping[str, Any]) -> Iterator[str]:
+    for name, item in value.items():
+        if not _SECRET_KEY.fullmatch(str(name)):
+            yield f"{path} has the key {str(name)!r}; write letters, digits, '.', '_' and '-'."
+        elif not isinstance(item, str):
+            yield f"{path}.{name} must be a text; write it in quotes."
+        elif not item:
+            yield f"{path}.{name} is empty; give its value, or leave the key out."
+
+
+def _postgres_config(path: str, value: Mapping[str, Any]) -> Iterator[str]:
+    for name, item in value.items():
+        if not re.fullmatch(r"[a-z_][a-z0-9_.]*", str(name)) or isinstance(item, (dict, list, tuple)):
+            yield f"{path}.{name} is no setting of Postgres; write for example max_connections: 200."
+
+
+def _redis_config(path: str, value: Mapping[str, Any]) -> Iterator[str]:
+    for name, item in value.items():
+        if str(name) in ("requirepass", "masterauth", "user"):
+            yield f"{path}.{name} would be a second password; give redis_password in twisterlab_secrets instead."
+        elif isinstance(item, (dict, list, tuple)) or re.search(r"\s", f"{name}") or re.search(r"[\r\n]", str(item)):
+            yield f"{path}.{name} is no directive of redis.conf; write for example maxclients: 1000."
+
+
+def _parameters(path: str, value: str) -> Iterator[str]:
+    if value and not re.fullmatch(r"[A-Za-z_]+=[^&\s{}]*(&[A-Za-z_]+=[^&\s{}]*)*", value):
+        yield f"{path} is {value!r}; write name=value pairs joined by '&', for example sslmode=require."
+
+
+# The first pattern that matches the whole path decides.
+_RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] = tuple(
+    (re.compile(pattern), rule)
+    for pattern, rule in (
+        (r"twisterlab_namespace", _namespace),
+        (r"twisterlab_domain", _domain),
+        (r"twisterlab_images", _images),
+        (r"twisterlab_secrets", _secrets),
+        (r"twisterlab_registry(_mirror)?", _registry),
+        (r"twisterlab_image_pull_secrets", _names),
+        (r"twisterlab_postgres\.(database|user)", _identifier),
+        (r"twisterlab_postgres\.config", _postgres_config),
+        (r"twisterlab_redis\.config", _redis_config),
+        (r"twisterlab_redis\.maxmemory", _redis_memory),
+        (r".*\.(requests|limits)\.[^.]+", _quantity_rule),
+        (r".*\.size", _size),
+        (r".*\.host", _host),
+        (r".*\.url_parameters", _parameters),
+        (r".*\.image", image_reference),
+        (r".*\.env", _env),
+        (r".*\.secret_env", _secret_env),
+        (r"(.*\.)pod_annotations|twisterlab_node_selector", _texts),
+        (r".*storage_class", _optional_name),
+        (r".*_path", _path),
+        (r".*[._](port)", _between(1, 65535)),
+        (r".*(replicas|replicas_min|replicas_max)", _between(1, 1000)),
+        (r".*_percent", _between(1, 1000)),
+        (r".*pre_stop_seconds", _between(0, 300)),
+        (r".*(_seconds|_timeout|_grace)", _between(1, 86400)),
+    )
+)
+
+# Keys that people look for in the wrong place.
+_ELSEWHERE = {
+    "image": "write twisterlab_images: {{{tier}: registry/name:tag}}",
+    "enabled": "write {path}_enabled: false",
+    "password": "write twisterlab_secrets: {{{tier}_password: …}}, from a vault",
+    "replicas": "write replicas_min and replicas_max",
+    "namespace": "write twisterlab_namespace",
+}
+
+
+def elsewhere(path: str, key: str) -> str:
+    """Say where a key belongs that is often written into a tier's dict; empty when it is just unknown."""
+    if "." in path or (key == "password" and path not in ("twisterlab_postgres", "twisterlab_redis")):
+        return ""
+    if key == "replicas" and path != "twisterlab_api":
+        return ""
+    return _ELSEWHERE.get(key, "").format(path=path, tier=path.removeprefix("twisterlab_"))
+
+
+def value(path: str, option: Option, converted: Any) -> Iterator[str]:
+    """Yield what is wrong with one value of the right type."""
+    for pattern, rule in _RULES:
+        if pattern.fullmatch(path):
+            yield from rule(path, converted)
+            return
+
+
+def relations(merged: Mapping[str, Any], images: tuple[str, ...]) -> Iterator[str]:
+    """Yield what is wrong between values that are each right; ``merged`` holds every input over its defaults."""
+    yield from _catalogue(merged, images)
+    for name, tier in merged.items():
+        if isinstance(tier, Mapping):
+            yield from _resources(name, tier)
+            yield from _both_environments(name, tier, merged.get("twisterlab_secrets") or {})
+            yield from _probes(name, tier)
+    yield from _replicas(merged.get("twisterlab_api") or {})
+    yield from _redis_limit(merged.get("twisterlab_redis") or {})
+    for tier, default in (("postgres", ("postgres", 5432)), ("redis", ("redis", 6379))):
+        yield from _external(tier, default, merged)
+
+
+def _catalogue(merged: Mapping[str, Any], images: tuple[str, ...]) -> Iterator[str]:
+    for name in merged.get("twisterlab_images") or {}:
+        if images and name not in images:
+            near = difflib.get_close_matches(str(name), images, n=1)
+            yield f"twisterlab_images has the name {str(name)!r}, which is not in the catalogue; write {near[0] if near else 'one of ' + ', '.join(images)}."
+
+
+def _resources(path: str, tier: Mapping[str, Any]) -> Iterator[str]:
+    for name, item in tier.items():
+        if not isinstance(item, Mapping) or "requests" not in item or "limits" not in item:
+            continue
+        for unit, limit in item["limits"].items():
+            request = item["requests"].get(unit)
+            if request and limit and _quantity.parse(request) > _quantity.parse(limit):
+                yield (
+                    f"{path}.{name}.requests.{unit} ({request}) is more than {path}.{name}.limits.{unit} ({limit}); "
+                    "raise the limit or lower the request."
+                )
+
+
+def _both_environments(path: str, tier: Mapping[str, Any], secrets: Mapping[str, Any]) -> Iterator[str]:
+    env, secret_env = tier.get("env") or {}, tier.get("secret_env") or {}
+    for name in sorted(set(env) & set(secret_env)):
+        yield f"{path} has {name} in env and in secret_env; leave one of them out."
+    for name, key in secret_env.items():
+        if key is None or key in SECRET_KEYS or key in secrets:
+            continue
+        near = difflib.get_close_matches(str(key), [*SECRET_KEYS, *secrets], n=1)
+        yield (
+            f"{path}.secret_env.{name} names the key {key!r}, which is neither built in nor in twisterlab_secrets; "
+            + (f"write {near[0]}, or " if near else "")
+            + f"give {key} in twisterlab_secrets, from a vault."
+        )
+
+
+def _probes(path: str, tier: Mapping[str, Any]) -> Iterator[str]:
+    if tier.get("probe_type") != "http":
+        return
+    for name in ("startup_path", "readiness_path", "liveness_path"):
+        if not tier.get(name):
+            yield f"{path}.{name} is empty while {path}.probe_type is http; write a path such as /health, or probe_type: tcp."
+
+
+def _replicas(api: Mapping[str, Any]) -> Iterator[str]:
+    if not api:
+        return
+    if api["replicas_min"] > api["replicas_max"]:
+        yield (
+            f"twisterlab_api.replicas_min ({api['replicas_min']}) is more than twisterlab_api.replicas_max ({api['replicas_max']}); "
+            "raise the maximum or lower the minimum."
+        )
+    for unit in ("cpu", "memory"):
+        if not api["resources"]["requests"][unit]:
+            yield f"twisterlab_api.resources.requests.{unit} is empty, and the autoscaler measures against it; write a quantity."
+
+
+def _redis_limit(redis: Mapping[str, Any]) -> Iterator[str]:
+    limit = redis["resources"]["limits"]["memory"] if redis else ""
+    wanted = Decimal(redis_bytes(redis["maxmemory"]) or 0) * 3 / 2 if redis else Decimal(0)
+    if limit and wanted > _quantity.parse(limit):
+        yield (
+            f"twisterlab_redis.maxmemory ({redis['maxmemory']}) does not fit twisterlab_redis.resources.limits.memory ({limit}), "
+            f"as saving needs half as much again; write at least {_quantity.show_bytes(wanted)} as the limit, or less maxmemory."
+        )
+
+
+def _external(tier: str, ours: tuple[str, int], merged: Mapping[str, Any]) -> Iterator[str]:
+    config = merged.get(f"twisterlab_{tier}")
+    if not config:
+        return
+    here = (config["host"], config["port"]) == ours
+    if merged.get(f"twisterlab_{tier}_enabled", True):
+        if not here:
+            yield (
+                f"twisterlab_{tier} names the server {config['host']}:{config['port']} while the tier runs here; "
+                f"write twisterlab_{tier}_enabled: false, or leave host and port out."
+            )
+    elif config["host"] == ours[0] and any(merged.get(f"twisterlab_{user}_enabled", False) for user in ("api", "mcp_orchestrator", "mcp_monitoring")):
+        yield f"twisterlab_{tier}_enabled is false, so the applications need a server of yours; write twisterlab_{tier}: {{host: …}}."

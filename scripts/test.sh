@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Runs the named stages of the test ladder and prints the minutes of each: test.sh lint unit contract render oldest app kind
+# The first failing stage ends the run; a stage that could not run says "skipped" and why, and is never counted as passed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export TWISTERLAB_CACHE_DIR=${TWISTERLAB_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/twisterlab}
+export PYTHONDONTWRITEBYTECODE=1 ANSIBLE_NOCOLOR=1 PY_COLORS=0
+base_path=$PATH
+skipped=""
+
+use() { # REQUIREMENTS LOWEST [HIGHEST]: that virtual environment first on PATH
+    local venv
+    venv=$(scripts/venv.sh "$@") || return
+    export PATH="$venv/bin:$TWISTERLAB_CACHE_DIR/bin:$base_path"
+}
+
+stage_lint() {
+    use requirements-dev.txt 12
+    ruff check .
+    ruff format --check .
+    mypy
+    yamllint --strict .
+    ansible-lint --offline
+}
+
+stage_unit() {
+    use requirements-dev.txt 12
+    python -m pytest -q -n 2 tests/unit
+}
+
+stage_contract() {
+    use requirements-dev.txt 12
+    python -m pytest -q tests/contract
+}
+
+stage_render() {
+    use requirements-dev.txt 12
+    python -m pytest -q -n 2 tests/render
+}
+
+stage_oldest() {
+    if ! use requirements-oldest.txt 11 11; then
+        skipped=": no Python 3.11 for the oldest supported ansible-core"
+        return
+    fi
+    python -m pytest -q -n 2 tests/unit tests/contract tests/render
+}
+
+stage_app() {
+    tests/app/run
+}
+
+stage_kind() {
+    use requirements-dev.txt 12
+    molecule test --all
+}
+
+report=""
+for stage in "$@"; do
+    echo "=== $stage"
+    started=$SECONDS
+    skipped=""
+    if ! declare -F "stage_$stage" >/dev/null; then
+        echo "There is no stage \"$stage\": the stages are lint unit contract render oldest app kind." >&2
+        exit 2
+    fi
+    # A subshell would lose `skipped`; `set -e` must hold inside the stage, so the function is not part of a condition.
+    trap 'echo "=== stage $stage failed after $((SECONDS - started)) s"' EXIT
+    "stage_$stage"
+    trap - EXIT
+    report+=$(printf '%-9s %5.1f min%s' "$stage" "$(awk "BEGIN{print ($SECONDS-$started)/60}")" "${skipped:+  skipped$skipped}")$'\n'
+done
+printf '\n%stotal %13.1f min\n' "$report" "$(awk "BEGIN{print $SECONDS/60}")"
