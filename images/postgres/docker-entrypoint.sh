@@ -5,7 +5,7 @@
 #
 # A new data directory is made in $PGDATA/.initdb and moved into place when it is complete, PG_VERSION last:
 # a pod killed in the middle leaves a directory that the next start makes anew or finishes moving.
-set -Eeuo pipefail
+set -euo pipefail
 shopt -s dotglob nullglob
 
 say() { printf 'docker-entrypoint: %s\n' "$*" >&2; }
@@ -62,13 +62,15 @@ make_database() {
 put_in_place() {
     local new=$1 entry
     for entry in "$new"/*; do
-        [[ $(basename "$entry") == PG_VERSION ]] || mv --no-target-directory "$entry" "$PGDATA/$(basename "$entry")"
+        case $(basename "$entry") in
+            .complete | PG_VERSION) ;;
+            *) mv --no-target-directory "$entry" "$PGDATA/$(basename "$entry")" ;;
+        esac
     done
     sync
     mv "$new/PG_VERSION" "$PGDATA/PG_VERSION"
-    rm -rf "$new"
-    rm -f "$PGDATA/.complete"
     sync
+    rm -rf "$new"
 }
 
 prepare() {
@@ -78,9 +80,10 @@ prepare() {
     if [[ -s $PGDATA/PG_VERSION ]]; then
         found=$(<"$PGDATA/PG_VERSION")
         [[ $found == "$PG_MAJOR" ]] || refuse "$PGDATA was made by PostgreSQL $found and this is $PG_MAJOR: back up with the old version and restore into a new volume"
+        rm -rf "$new" # all that is left of a move that was interrupted at its very end
         return
     fi
-    if [[ ! -e $new/.complete && ! -e $PGDATA/.complete ]]; then
+    if [[ ! -e $new/.complete ]]; then
         for entry in "$PGDATA"/*; do
             case $(basename "$entry") in
                 .initdb | lost+found) ;;

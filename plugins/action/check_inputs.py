@@ -10,9 +10,9 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.twisterlab.platform.plugins.module_utils import _inputs, _specs
 
+ARGUMENTS = {"cluster_required": {"type": "bool", "default": False}}
 GROUP = "clusters"
 # What one cluster of the inventory is known by.
 IDENTITY = (
@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
         """Check the inputs; see the module's documentation for the result."""
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
-        _validation, arguments = self.validate_argument_spec(argument_spec={"cluster_required": {"type": "bool", "default": False}})
+        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         root = _specs.collection_root()
         inputs = _specs.load_inputs(root)
         host = str(task_vars.get("inventory_hostname", ""))
@@ -55,7 +55,8 @@ class ActionModule(ActionBase):
             return {"changed": False, "msg": f"{len(values)} inputs checked"}
         if len(sentences) == 1:
             raise AnsibleActionFail(sentences[0])
-        raise AnsibleActionFail("\n".join([f"{len(sentences)} inputs are wrong:", *(f"- {sentence}" for sentence in sentences)]))
+        lines = [f"{len(sentences)} things are wrong:", *(f"- {sentence}" for sentence in sentences)]
+        raise AnsibleActionFail("\n".join(lines))
 
     def _evaluate(self, value: Any) -> Any:
         """Return a plain value, or why there is none; only inputs are evaluated, other variables may be broken."""
@@ -92,7 +93,8 @@ def _identity(values: Mapping[str, Any], inputs: Mapping[str, _specs.Option]) ->
     def text(name: str) -> str:
         return str(values.get(name) or inputs[name].default or "")
 
-    namespace, context, kubeconfig = text("twisterlab_namespace"), text("twisterlab_context"), text("twisterlab_kubeconfig")
+    namespace, context = text("twisterlab_namespace"), text("twisterlab_context")
+    kubeconfig = text("twisterlab_kubeconfig")
     if not context and not kubeconfig and text("twisterlab_cluster") == "local":
         local = values.get("twisterlab_local_cluster")
         cluster = f"local {(local.get('name') if isinstance(local, Mapping) else None) or 'twisterlab'}"

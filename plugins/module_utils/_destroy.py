@@ -253,10 +253,12 @@ class Destroy:
         return sorted(found)
 
 
-def kept_text(removal: Removal) -> str:
-    """What stays, for people."""
-    if not removal.kept:
-        return "nothing is kept"
-    return "kept: " + "; ".join(f"{title} ({why})" for title, why in removal.kept)
-
-
+def text(removal: Removal, namespace: str, check_mode: bool) -> str:
+    """What was done and what stays, for people."""
+    if removal.absent:
+        return f"namespace {namespace} does not exist; there is nothing to remove"
+    done = "would be removed" if check_mode else "removed"
+    number = len(removal.deleted)
+    head = f"{number} {'object' if number == 1 else 'objects'} {done} from namespace {namespace}" if number else f"nothing to remove from namespace {namespace}"
+    kept = "; ".join(f"{title} ({why})" for title, why in removal.kept)
+    return f"{head}; kept: {kept}" if kept else f"{head}; nothing is kept"

@@ -16,6 +16,7 @@ from ._judge import BROKEN, READY, WAITING, Check, Judge, Snapshot, line, overal
 from ._kinds import Kind
 from ._lease import Lease
 from ._objects import Object
+from ._record import Records
 
 OURS: tuple[Kind, ...] = (
     kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.DAEMON_SET, kinds.JOB, kinds.CLAIM, kinds.AUTOSCALER,
@@ -200,3 +201,16 @@ def report(outcome: Outcome, namespace: str, timeout: float) -> str:
             lines.append(f"  last lines of the log of {check.pod}/{check.container}{' before it crashed' if check.crashed else ''}:")
             lines += [f"    {part}" for part in check.logs]
     return "\n".join(lines)
+
+
+def conclude(records: Records, lease: Lease | None, number: int, outcome: Outcome, text: str) -> dict[str, Any]:
+    """Write how the release ended into its record and end the hold.
+
+    Returns:
+        The summary of the healthy release before it, when this one failed.
+    """
+    if number:
+        records.conclude(number, "healthy" if outcome.state == READY else "failed", "" if outcome.state == READY else text)
+    if lease:
+        lease.end()
+    return {} if outcome.state == READY else records.last_healthy(before=number)

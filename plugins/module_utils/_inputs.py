@@ -7,7 +7,6 @@ Pure functions over names and values; nothing here reads a file, an environment 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,7 +56,9 @@ class Surroundings:
     host: str = ""
 
 
-def check(names: Iterable[str], values: Mapping[str, Any], inputs: Mapping[str, Option], around: Surroundings) -> list[str]:
+def check(
+    names: Iterable[str], values: Mapping[str, Any], inputs: Mapping[str, Option], around: Surroundings
+) -> list[str]:
     """Return the sentences about everything that is wrong, in a stable order; none means that the inputs can be used.
 
     Args:
@@ -87,7 +88,7 @@ def _names(names: Iterable[str], inputs: Mapping[str, Option]) -> Iterator[str]:
             continue
         near = next((known for known in inputs if within_two_edits(name, known)), None)
         if near and not name.startswith(PREFIX):
-            yield f"The variable {name} looks like the input {near}; write {near}, or choose a name that is less like it."
+            yield f"The variable {name} looks like the input {near}; write {near}, or choose another name."
         elif near:
             yield f"{name} is not an input; write {near}."
         elif name.startswith(PREFIX):
@@ -102,13 +103,13 @@ def _suggestion(name: str, inputs: Mapping[str, Option]) -> str:
         keys = list(inputs[known].options)
         near = difflib.get_close_matches(name.removeprefix(f"{known}_"), keys, n=1, cutoff=0.6)
         if near:
-            return f"did you mean the key {near[0]} of a dict, {known}: {{{near[0]}: …}}?".rstrip("?") + "?"
-        return f"did you mean a key of the dict {known}: {{…}}? Its keys are {', '.join(keys)}"
+            return f"write the key {near[0]} of the dict, {known}: {{{near[0]}: …}}"
+        return f"write a key of the dict {known}: {{…}}, which are {', '.join(keys)}"
     # The common prefix would make everything look alike.
     stems = {known.removeprefix(PREFIX): known for known in inputs}
     close = difflib.get_close_matches(name.removeprefix(PREFIX), list(stems), n=1, cutoff=0.5)
     if close:
-        return f"did you mean {stems[close[0]]}?"
+        return f"did you mean {stems[close[0]]}"
     return "docs/variables.md lists them all; a variable of your own needs another prefix"
 
 
@@ -181,9 +182,12 @@ def _keys(path: str, option: Option, value: Mapping[Any, Any]) -> Iterator[str]:
 def _example(path: str, option: Option) -> str:
     name = path.rpartition(".")[2]
     if option.type == "dict":
-        inner = next((f"{key}: {child.default}" for key, child in option.options.items() if child.type in ("str", "int") and child.default), "…")
+        simple = (child for child in option.options.values() if child.type in ("str", "int") and child.default)
+        inner = next((f"{child.name}: {child.default}" for child in simple), "…")
         return f"{name}: {{{inner}}}"
-    default = option.default if option.default not in (None, "", []) else {"int": 1, "list": "[…]", "bool": "true"}.get(option.type, "…")
+    default = option.default
+    if default in (None, "", []):
+        default = {"int": 1, "list": "[…]", "bool": "true"}.get(option.type, "…")
     return f"{name}: {str(default).lower() if isinstance(default, bool) else default}"
 
 
@@ -244,6 +248,7 @@ def _hosts(around: Surroundings) -> Iterator[str]:
             )
         elif other.domain == mine.domain:
             yield (
-                f"The hosts {around.host} and {name} both use the domain {mine.domain} on one cluster, so their public names collide; "
+                f"The hosts {around.host} and {name} both use the domain {mine.domain} on one cluster, "
+                "so their public names collide; "
                 "give one of them another twisterlab_domain."
             )

@@ -335,7 +335,7 @@ class Judge:
         elif self._terminating and state == BROKEN:
             # What an ending pod holds is free in a moment.
             state = WAITING
-        return self._on_pod(workload, pod, state, f"unschedulable: {message}")
+        return self._on_pod(workload, pod, state, f"Unschedulable: {message}")
 
     def _container(self, workload: Object, pod: Object, state: Object) -> Check | None:
         waiting = (state.get("state") or {}).get("waiting") or {}

@@ -17,7 +17,10 @@ _VALUE = re.compile(r"^(?=.{1,63}$)[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
 def _checked(labels: Mapping[str, str]) -> dict[str, str]:
     for key, value in labels.items():
         if not _VALUE.match(value):
-            raise ValueError(f"{value!r} cannot be the value of the label {key}: at most 63 letters, digits, '-', '_' and '.', letters or digits at both ends.")
+            raise ValueError(
+                f"{value!r} cannot be the value of the label {key}: "
+                "at most 63 letters, digits, '-', '_' and '.', letters or digits at both ends."
+            )
     return dict(labels)
 
 
@@ -29,7 +32,7 @@ def selector(component: str, name: str = "", namespace: str = "twisterlab") -> d
 
 
 def serving_selector(component: str, name: str = "", namespace: str = "twisterlab") -> dict[str, str]:
-    """Return the selector of Services, Deployments, StatefulSets and disruption budgets: probe pods lack its last label."""
+    """Return the selector of Services, workloads and disruption budgets; pods that only probe lack its last label."""
     return selector(component, name, namespace) | SERVING
 
 

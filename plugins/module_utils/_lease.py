@@ -7,6 +7,7 @@ server's, so that two operators' clocks need not agree.
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import socket
@@ -46,6 +47,16 @@ class Holder:
 def holder_of(user: str, host: str, pid: int, inventory_host: str, started: str = "") -> Holder:
     """The holder of one `ansible-playbook` process and one host of its inventory."""
     return Holder(identity=f"{user}@{host} pid={pid}", run=f"{inventory_host}/{pid}/{started}")
+
+
+def own_holder() -> Holder:
+    """The holder when nobody says who it is: the parent of this process, which started the module."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    pid = os.getppid()
+    return holder_of(user, socket.gethostname(), pid, "", process_started(pid))
 
 
 def process_started(pid: int) -> str:
@@ -112,7 +123,7 @@ def verdict(lease: Object | None, me: Holder, now: datetime, dead: Callable[[str
     since = moment_of(spec.get("acquireTime")) or renewed
     left = max(1, int((renewed + timedelta(seconds=seconds) - now).total_seconds()))
     raise Refused(
-        f"{identity} is releasing to namespace {objects.meta(lease).get('namespace')} since {since:%Y-%m-%d %H:%M:%S} UTC: "
+        f"The release of namespace {objects.meta(lease).get('namespace')} is held by {identity} since {since:%Y-%m-%d %H:%M:%S} UTC: "
         f"wait until that run ends (if it died, its hold ends by itself in {left} s) and run again."
     )
 

@@ -16,7 +16,7 @@ def without_empty(value: Any) -> Any:
     """Return ``value`` without empty texts, nulls and what is empty without them, at every depth."""
     if isinstance(value, Mapping):
         kept = {key: without_empty(item) for key, item in value.items()}
-        return {key: item for key, item in kept.items() if item is not None and item != "" and item != {} and item != []}
+        return {key: item for key, item in kept.items() if item not in (None, "", {}, [])}
     if isinstance(value, (list, tuple)):
         return [without_empty(item) for item in value]
     return value
@@ -35,12 +35,16 @@ def container_env(
 ) -> list[dict[str, Any]]:
     """Return the ``env`` list of a container, by name.
 
-    ``env`` and ``secret`` (name: key of the Secret) are the user's and win over the defaults, each also over the other's; a null removes a name.
+    ``env`` and ``secret`` (name: key of the Secret) are the user's and win over the defaults, each also over the
+    other's; a null removes a name.
     """
     secret = secret or {}
     public = {name: value for name, value in (defaults or {}).items() if name not in secret} | dict(env)
     keys = {name: key for name, key in (secret_defaults or {}).items() if name not in env} | dict(secret)
-    items: list[dict[str, Any]] = [{"name": name, "value": _env_text(value)} for name, value in public.items() if value is not None]
+    items: list[dict[str, Any]] = []
+    for name, value in public.items():
+        if value is not None:
+            items.append({"name": name, "value": _env_text(value)})
     for name, key in keys.items():
         if key is not None:
             items.append({"name": name, "valueFrom": {"secretKeyRef": {"name": SECRET, "key": key}}})
@@ -58,7 +62,7 @@ def secret_keys(env: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def secret_declarations(keys: Iterable[str], known: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the declarations of the keys and of the keys they are derived from; an unknown key must be supplied by the user."""
+    """Return the declarations of the keys and of those they are derived from; an unknown key must be supplied."""
     wanted: dict[str, dict[str, Any]] = {}
     queue = list(keys)
     while queue:
@@ -72,7 +76,7 @@ def secret_declarations(keys: Iterable[str], known: Mapping[str, Mapping[str, An
 
 
 def probe(workload: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Return the handler of a probe of the port ``http``: a connection, or the path under the key ``path`` of the workload's inputs."""
+    """Return a probe's handler: a connection, or the path under the key ``path`` of the workload's inputs."""
     if workload["probe_type"] == "tcp":
         return {"tcpSocket": {"port": "http"}}
     return {"httpGet": {"path": workload[path], "port": "http", "scheme": "HTTP"}}
@@ -87,11 +91,12 @@ def scrape_annotations(path: str, port: int) -> dict[str, str]:
 
 def peer_urls(ports: Mapping[str, int], enabled: Mapping[str, bool], besides: str) -> dict[str, str]:
     """Return ``{mcp-<agent>: URL}`` of every enabled agent but one."""
-    return {f"mcp-{name}": f"http://mcp-{name}:{port}" for name, port in ports.items() if enabled[name] and name != besides}
+    peers = [name for name in ports if enabled[name] and name != besides]
+    return {f"mcp-{name}": f"http://mcp-{name}:{ports[name]}" for name in peers}
 
 
 def redis_conf(directives: Mapping[str, Any]) -> str:
-    """Return the template of redis.conf: the directives and the password, which release quotes as redis.conf wants it."""
+    """Return the template of redis.conf: the password, which release quotes as the file wants, and the directives."""
     lines = ["# Made by twisterlab.platform from twisterlab_redis.", "requirepass {redis_password:quoted}"]
     for name, value in directives.items():
         if value is None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from . import _compare as compare
 from . import _kinds as kinds
@@ -637,6 +636,8 @@ class Release:
             self._answer.diff.append(compare.difference(before, after, self._redact))
 
 
-def plain(progress: Progress) -> dict[str, Any]:
-    """Progress as plain data."""
-    return dict(vars(progress))
+def summary(answer: Answer) -> str:
+    """What a release did, in one line."""
+    done = answer.progress
+    numbers = f"{answer.total} objects, {len(done.created)} created, {len(done.changed)} changed, {len(done.deleted)} removed"
+    return numbers + (f", {len(done.restarted)} pods restarted" if done.restarted else "")

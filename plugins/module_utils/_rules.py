@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules for single values, found by the input's name (``*_port``, ``*.size`` ...), and those between several values."""
+"""The rules for single values, found by the input's name (``*_port``, ``*.size`` ...), and those between values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ from . import _quantity, _stage
 from ._errors import Refused
 from ._specs import Option
 
+APPLICATIONS = ("api", "mcp_orchestrator", "mcp_monitoring")
 RESERVED = ("default", "kube-system", "kube-public", "kube-node-lease")
 # Keys of the Secret that the tiers declare themselves.
-SECRET_KEYS = ("database_url", "database_url_asyncpg", "jwt_secret_key", "postgres_password", "redis_conf", "redis_password", "redis_url")
+SECRET_KEYS = (
+    "database_url",
+    "database_url_asyncpg",
+    "jwt_secret_key",
+    "postgres_password",
+    "redis_conf",
+    "redis_password",
+    "redis_url",
+)
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -39,14 +48,17 @@ def _dns_name(value: str) -> bool:
 
 def _namespace(path: str, value: str) -> Iterator[str]:
     if not _DNS_LABEL.fullmatch(value):
-        yield f"{path} is {value!r}, which cannot be a namespace; write at most 63 lower-case letters, digits and '-', with a letter or digit at both ends."
+        yield (
+            f"{path} is {value!r}, which cannot be a namespace; "
+            "write at most 63 lower-case letters, digits and '-', with a letter or digit at both ends."
+        )
     elif value in RESERVED or value.startswith("kube-"):
-        yield f"{path} is {value}, which belongs to the cluster itself; write a name of your own, for example twisterlab."
+        yield f"{path} is {value}, which belongs to the cluster; write a name of your own, for example twisterlab."
 
 
 def _domain(path: str, value: str) -> Iterator[str]:
     if not _dns_name(value):
-        yield f"{path} is {value!r}, which is no domain; write lower-case labels with dots, for example twisterlab.example."
+        yield f"{path} is {value!r}, which is no domain; write lower-case labels, for example twisterlab.example."
 
 
 def _host(path: str, value: str) -> Iterator[str]:
@@ -54,12 +66,15 @@ def _host(path: str, value: str) -> Iterator[str]:
         ipaddress.ip_address(value)
     except ValueError:
         if not _dns_name(value):
-            yield f"{path} is {value!r}, which is no host name; write only the name or address, for example db.example, without scheme and port."
+            yield (
+                f"{path} is {value!r}, which is no host name; "
+                "write only the name or address, without scheme and port, for example db.example."
+            )
 
 
 def _optional_name(path: str, value: str) -> Iterator[str]:
     if value and not _dns_name(value):
-        yield f"{path} is {value!r}, which cannot be the name of an object; write lower-case letters, digits, '-' and '.'."
+        yield f"{path} is {value!r}, which cannot name an object; write lower-case letters, digits, '-' and '.'."
 
 
 def _names(path: str, value: list[str]) -> Iterator[str]:
@@ -127,15 +142,24 @@ def image_reference(path: str, value: str) -> Iterator[str]:
         return
     match = _IMAGE.fullmatch(value)
     if not match:
-        yield f"{path} is {value!r}, which is no image reference; write registry/name:tag, for example registry.example/team/api:1.4.2."
+        yield (
+            f"{path} is {value!r}, which is no image reference; "
+            "write registry/name:tag, for example registry.example/team/api:1.4.2."
+        )
     elif not match["digest"] and match["tag"] in (None, ":latest"):
         name = value.removesuffix(":latest")
-        yield f"{path} is {value}, which names no version and changes by itself; write a tag or a digest, for example {name}:1.4.2."
+        yield (
+            f"{path} is {value}, which names no version and changes by itself; "
+            f"write a tag or a digest, for example {name}:1.4.2."
+        )
 
 
 def _registry(path: str, value: str) -> Iterator[str]:
     if value and not _REGISTRY.fullmatch(value):
-        yield f"{path} is {value!r}; write host[:port]/folder without scheme, tag and final slash, for example registry.example/twisterlab."
+        yield (
+            f"{path} is {value!r}; write host[:port]/folder without scheme, tag and final slash, "
+            "for example registry.example/twisterlab."
+        )
 
 
 def _images(path: str, value: Mapping[str, Any]) -> Iterator[str]:
@@ -153,7 +177,8 @@ def _env(path: str, value: Mapping[str, Any]) -> Iterator[str]:
     tier = path.rpartition(".")[0]
     for name, item in value.items():
         if not _ENV_NAME.fullmatch(str(name)):
-            yield f"{path}.{name} cannot be the name of a variable; write letters, digits and '_', for example {re.sub('[^A-Za-z0-9_]', '_', str(name)).upper()}."
+            better = re.sub("[^A-Za-z0-9_]", "_", str(name)).upper()
+            yield f"{path}.{name} cannot name a variable; write letters, digits and '_', for example {better}."
         elif isinstance(item, (dict, list, tuple)):
             yield f"{path}.{name} must be a text, not a {type(item).__name__}; write its JSON in quotes."
         elif item is not None and (_stage.looks_secret(str(name), str(item)) or _CREDENTIALS.search(str(item))):
@@ -278,7 +303,8 @@ def _catalogue(merged: Mapping[str, Any], images: tuple[str, ...]) -> Iterator[s
     for name in merged.get("twisterlab_images") or {}:
         if images and name not in images:
             near = difflib.get_close_matches(str(name), images, n=1)
-            yield f"twisterlab_images has the name {str(name)!r}, which is not in the catalogue; write {near[0] if near else 'one of ' + ', '.join(images)}."
+            wanted = near[0] if near else f"one of {', '.join(images)}"
+            yield f"twisterlab_images has the name {str(name)!r}, which is not in the catalogue; write {wanted}."
 
 
 def _resources(path: str, tier: Mapping[str, Any]) -> Iterator[str]:
@@ -314,7 +340,7 @@ def _probes(path: str, tier: Mapping[str, Any]) -> Iterator[str]:
         return
     for name in ("startup_path", "readiness_path", "liveness_path"):
         if not tier.get(name):
-            yield f"{path}.{name} is empty while {path}.probe_type is http; write a path such as /health, or probe_type: tcp."
+            yield f"{path}.{name} is empty while probe_type is http; write a path such as /health, or probe_type: tcp."
 
 
 def _replicas(api: Mapping[str, Any]) -> Iterator[str]:
@@ -322,12 +348,16 @@ def _replicas(api: Mapping[str, Any]) -> Iterator[str]:
         return
     if api["replicas_min"] > api["replicas_max"]:
         yield (
-            f"twisterlab_api.replicas_min ({api['replicas_min']}) is more than twisterlab_api.replicas_max ({api['replicas_max']}); "
+            f"twisterlab_api.replicas_min ({api['replicas_min']}) is more than "
+            f"twisterlab_api.replicas_max ({api['replicas_max']}); "
             "raise the maximum or lower the minimum."
         )
     for unit in ("cpu", "memory"):
         if not api["resources"]["requests"][unit]:
-            yield f"twisterlab_api.resources.requests.{unit} is empty, and the autoscaler measures against it; write a quantity."
+            yield (
+                f"twisterlab_api.resources.requests.{unit} is empty, and the autoscaler measures against it; "
+                "write a quantity."
+            )
 
 
 def _redis_limit(redis: Mapping[str, Any]) -> Iterator[str]:
@@ -335,8 +365,9 @@ def _redis_limit(redis: Mapping[str, Any]) -> Iterator[str]:
     wanted = Decimal(redis_bytes(redis["maxmemory"]) or 0) * 3 / 2 if redis else Decimal(0)
     if limit and wanted > _quantity.parse(limit):
         yield (
-            f"twisterlab_redis.maxmemory ({redis['maxmemory']}) does not fit twisterlab_redis.resources.limits.memory ({limit}), "
-            f"as saving needs half as much again; write at least {_quantity.show_bytes(wanted)} as the limit, or less maxmemory."
+            f"twisterlab_redis.maxmemory ({redis['maxmemory']}) does not fit "
+            f"twisterlab_redis.resources.limits.memory ({limit}), as saving needs half as much again; "
+            f"write at least {_quantity.show_bytes(wanted)} as the limit, or less maxmemory."
         )
 
 
@@ -351,5 +382,8 @@ def _external(tier: str, ours: tuple[str, int], merged: Mapping[str, Any]) -> It
                 f"twisterlab_{tier} names the server {config['host']}:{config['port']} while the tier runs here; "
                 f"write twisterlab_{tier}_enabled: false, or leave host and port out."
             )
-    elif config["host"] == ours[0] and any(merged.get(f"twisterlab_{user}_enabled", False) for user in ("api", "mcp_orchestrator", "mcp_monitoring")):
-        yield f"twisterlab_{tier}_enabled is false, so the applications need a server of yours; write twisterlab_{tier}: {{host: …}}."
+    elif config["host"] == ours[0] and any(merged.get(f"twisterlab_{user}_enabled") for user in APPLICATIONS):
+        yield (
+            f"twisterlab_{tier}_enabled is false, so the applications need a server of yours; "
+            f"write twisterlab_{tier}: {{host: …}}."
+        )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The inputs of the collection as the roles' argument specs declare them, and the user's values merged over their defaults."""
+"""The inputs as the roles' argument specs declare them, and the user's values merged over their defaults."""
 
 from __future__ import annotations
 
@@ -70,13 +70,14 @@ def role_options(root: Path) -> Iterator[Option]:
 
 @functools.lru_cache(maxsize=4)
 def load_inputs(root: Path) -> Mapping[str, Option]:
-    """Return what a user may write: the options whose name starts with ``twisterlab_``; ValueError when two roles declare one."""
+    """Return what a user may write, the options named ``twisterlab_*``; ValueError when two roles declare one."""
     found: dict[str, Option] = {}
     for option in role_options(root):
         if not option.name.startswith(PREFIX):
             continue
         if option.name in found:
-            raise ValueError(f"{option.name} is declared by the roles {found[option.name].role} and {option.role}; declare it once.")
+            roles = f"{found[option.name].role} and {option.role}"
+            raise ValueError(f"{option.name} is declared by the roles {roles}; declare it once.")
         found[option.name] = option
     return found
 
@@ -143,7 +144,7 @@ def _scalar(kind: str, value: Any) -> Any:
 
 
 def convert(option: Option, value: Any) -> Any:
-    """Return ``value`` in the option's type, strings of extra vars included (``"3"``, ``"yes"``); InputError when it cannot be."""
+    """Return ``value`` in the option's type, also of the texts of extra vars (``"3"``), or raise InputError."""
     if option.type == "list":
         return _list(value, option.elements)
     return _scalar(option.type, value)
@@ -163,7 +164,7 @@ def _over(default: Any, value: Any) -> Any:
 
 
 def merge(option: Option, value: Any) -> Any:
-    """Return ``value`` over the option's defaults, key by key, every key in its declared type; an absent or null value is the default."""
+    """Return ``value`` over the option's defaults, every key in its declared type; a null is the default."""
     if option.options:
         given = {} if value is None else value
         if not isinstance(given, Mapping):

@@ -10,10 +10,10 @@ version_added: 0.1.0
 author:
   - The twisterlab.platform founders
 description:
-  - Compares the variables of the host with what the roles' argument specs declare, before anything is rendered or applied.
+  - Compares the variables of the host with what the roles' argument specs declare, before anything is rendered.
   - Every mistake is one sentence that says what is wrong, where, and what to write instead.
-  - A variable that starts with C(twisterlab_), or is within two edits of an input, and is not known is refused with a suggestion. Others are ignored and never
-    evaluated.
+  - A variable that starts with C(twisterlab_), or is within two edits of an input, and is not known is refused with a
+    suggestion. Others are ignored and never evaluated.
 options:
   cluster_required:
     description: Whether a cluster must be named, by an input or by C(K8S_AUTH_*) variables.
@@ -41,5 +41,5 @@ msg:
   description: How many inputs were checked or, with a failure, what is wrong.
   returned: always
   type: str
-  sample: twisterlab_redis_typo is not an input; did you mean a key of the dict twisterlab_redis?
+  sample: twisterlab_namspace is not an input; write twisterlab_namespace.
 """

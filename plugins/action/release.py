@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action of twisterlab.platform.release: hand the stage to the module, step by step, and show what goes on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible import constants as C
+
+from ansible_collections.twisterlab.platform.plugins.module_utils import _stage
+from ansible_collections.twisterlab.platform.plugins.plugin_utils.cluster_action import ClusterAction
+
+# Only between this action and its module.
+INTERNAL = ("next", "say", "progress")
+
+
+class ActionModule(ClusterAction):
+    """Release what this run staged for this host."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The module's results put together."""
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        arguments = self.own_arguments()
+        folder = _stage.folder_of(C.DEFAULT_LOCAL_TMP, self.host(task_vars))
+        arguments["staged"] = [asdict(item) for item in _stage.read(folder)]
+        arguments["holder"] = self.holder(task_vars)
+        result = self._steps(arguments, task_vars)
+        if not result.get("failed"):
+            self._tell(result, task_vars)
+            if not arguments.get("give_up"):
+                _stage.clear(folder)
+        for name in INTERNAL:
+            result.pop(name, None)
+        return result
+
+    def _steps(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Call the module until there is no next step."""
+        progress: dict[str, Any] | None = None
+        diff: list[Any] = []
+        warnings: list[Any] = []
+        calls, seconds = 0, 0.0
+        while True:
+            result = self.call("release", {**arguments, **({"progress": progress} if progress else {})}, task_vars)
+            diff += result.get("diff") or []
+            warnings += [item for item in result.get("warnings") or [] if item not in warnings]
+            calls, seconds = calls + int(result.get("api_calls") or 0), seconds + float(result.get("seconds") or 0)
+            if result.get("failed"):
+                break
+            if result.get("say"):
+                self.say(task_vars, result["say"])
+            if not result.get("next"):
+                break
+            progress = result["progress"]
+            if progress["waiting"]:
+                waited = self._await(progress["waiting"], arguments, task_vars)
+                if waited.get("failed"):
+                    self.call("release", {**arguments, "progress": progress, "give_up": waited["msg"]}, task_vars)
+                    result = {**waited, "changed": True}
+                    break
+                progress["waiting"] = []
+        if diff:
+            result["diff"] = diff
+        if warnings:
+            result["warnings"] = warnings
+        if "api_calls" in result:
+            result.update(api_calls=calls, seconds=round(seconds, 3))
+        return result
+
+    def _await(self, components: list[str], arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Wait for the data tiers before the rest is applied."""
+        wanted = {
+            "namespace": arguments["namespace"],
+            "components": components,
+            "timeout": arguments.get("health_timeout", 600),
+            "grace": arguments.get("health_grace", 10),
+            "lease": True,
+        }
+        return self.look_on(wanted, task_vars)
+
+    def _tell(self, result: dict[str, Any], task_vars: dict[str, Any]) -> None:
+        """List what was (or would be) done."""
+        check = self._task.check_mode
+        for word, planned, titles in (
+            ("created", "would create", result.get("created")),
+            ("changed", "would change", result.get("updated")),
+            ("removed", "would remove", result.get("deleted")),
+            ("restarted", "would restart", result.get("restarted")),
+            ("taken back", "would take back", result.get("taken")),
+            ("kept, though no longer rendered", "would keep, though no longer rendered", result.get("kept")),
+        ):
+            if titles:
+                self.say(task_vars, f"{planned if check else word}: {', '.join(titles)}")

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the action plugins of the release path share: who runs, which kubeconfig, and showing progress."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+from ansible_collections.twisterlab.platform.plugins.module_utils import _lease
+
+#: Seconds between two lines about something that goes on.
+INTERVAL = 15.0
+#: Seconds that one call of a module looks on.
+CALL_SECONDS = 10.0
+
+
+class ClusterAction(ActionBase):
+    """An action that runs a module of the same name, perhaps several times."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def holder(self, task_vars: dict[str, Any]) -> dict[str, str]:
+        """This run: the `ansible-playbook` process and the host of the inventory."""
+        user = task_vars.get("awx_user_name") or task_vars.get("tower_user_name")
+        if not user:
+            try:
+                user = getpass.getuser()
+            except (KeyError, OSError):
+                user = str(os.getuid())
+        # Actions run in a fork of the process that the user started.
+        pid = os.getppid()
+        found = _lease.holder_of(str(user), socket.gethostname(), pid, self.host(task_vars), _lease.process_started(pid))
+        return {"identity": found.identity, "run": found.run}
+
+    @staticmethod
+    def host(task_vars: dict[str, Any]) -> str:
+        """The host of the inventory, that is the cluster."""
+        return str(task_vars.get("inventory_hostname", "localhost"))
+
+    def say(self, task_vars: dict[str, Any], text: str) -> None:
+        """Show a line at once."""
+        Display().display(f"[{self.host(task_vars)}] {text}")
+
+    def authentication(self) -> dict[str, Any]:
+        """The task's options for reaching the cluster, with a relative or vaulted kubeconfig made readable."""
+        found = {name: self._task.args[name] for name in [*AUTH_ARG_SPEC, "cluster"] if self._task.args.get(name) is not None}
+        for name, option in AUTH_ARG_SPEC.items():
+            for alias in option.get("aliases", []):
+                if self._task.args.get(alias) is not None:
+                    found[name] = self._task.args[alias]
+        kubeconfig = found.get("kubeconfig")
+        if isinstance(kubeconfig, str) and self._connection.transport == "local":
+            found["kubeconfig"] = os.pathsep.join(self._readable(part) for part in kubeconfig.split(os.pathsep))
+        return found
+
+    def _readable(self, part: str) -> str:
+        path = Path(os.path.expanduser(str(part)))
+        if not path.exists() and not path.is_absolute():
+            path = Path(self._loader.path_dwim(str(part)))
+        # A kubeconfig encrypted with the vault is decrypted into a file of this run.
+        return str(self._loader.get_real_file(str(path.absolute()), decrypt=True)) if path.is_file() else str(path)
+
+    def own_arguments(self) -> dict[str, Any]:
+        """The task's options that are not about reaching the cluster."""
+        aliases = {alias for option in AUTH_ARG_SPEC.values() for alias in option.get("aliases", [])}
+        return {name: value for name, value in self._task.args.items() if name not in AUTH_ARG_SPEC and name not in aliases and name != "cluster"}
+
+    def call(self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Run one of our modules."""
+        result = self._execute_module(
+            module_name=f"twisterlab.platform.{name}", module_args={**self.authentication(), **arguments}, task_vars=task_vars
+        )
+        # What was staged is long, and everybody has it in the templates.
+        result.pop("invocation", None)
+        return result
+
+    def look_on(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Run `stack_health` until it is decided, showing every change and a line at least every 15 s.
+
+        Returns:
+            The last result of the module.
+        """
+        begun = time.monotonic()
+        memory: dict[str, float] = {}
+        shown, said = "", begun
+        while True:
+            result = self.call(
+                "stack_health",
+                {
+                    **arguments,
+                    "holder": self.holder(task_vars),
+                    "elapsed": time.monotonic() - begun,
+                    "memory": memory,
+                    "shown": shown,
+                    "seconds": CALL_SECONDS,
+                },
+                task_vars,
+            )
+            for seconds, text in result.get("changes") or []:
+                shown, said = text, time.monotonic()
+                self.say(task_vars, f"{seconds:3.0f} s: {text}")
+            if result.get("failed") or result.get("state") != "waiting":
+                for name in ("changes", "memory"):
+                    result.pop(name, None)
+                return result
+            memory = result.get("memory") or {}
+            # The next call may take as long as this one did.
+            if time.monotonic() - said + CALL_SECONDS + 1 > INTERVAL:
+                said = time.monotonic()
+                self.say(task_vars, f"{time.monotonic() - begun:3.0f} s: still {shown}")
