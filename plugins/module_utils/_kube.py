@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import threading
 import time
 import traceback
@@ -94,6 +95,17 @@ def settings(params: dict[str, Any]) -> dict[str, Any]:
     elif not kubeconfig and not found["host"]:
         found["default"] = os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")
     return found
+
+
+def kubectl(params: dict[str, Any], namespace: str) -> str:
+    """How a person reaches the same namespace with kubectl."""
+    where = settings(params)
+    words = ["kubectl"]
+    if isinstance(where["kubeconfig"], str):
+        words += ["--kubeconfig", shlex.quote(where["kubeconfig"])]
+    if where["context"]:
+        words += ["--context", shlex.quote(str(where["context"]))]
+    return " ".join([*words, "-n", namespace])
 
 
 class Cluster:

@@ -155,6 +155,17 @@ services:
   type: list
   elements: dict
   sample: [{name: twisterlab-api, component: api, port: 8000, port_name: http}]
+generated:
+  description: Names of the keys of the Secret that are generated.
+  returned: success
+  type: list
+  elements: str
+  sample: [jwt_secret_key, postgres_password]
+kubectl:
+  description: How kubectl reaches the namespace.
+  returned: success
+  type: str
+  sample: kubectl --kubeconfig /home/me/production.yml -n twisterlab
 release:
   description: Number of the record that the health check concludes; 0 when there is none.
   returned: success
@@ -264,6 +275,8 @@ def main() -> None:
         unseen=answer.unseen,
         components=[asdict(item)["component"] for item in staged],
         services=services(staged),
+        generated=sorted({str(item["name"]) for part in staged for item in part.secrets if item.get("generated")}),
+        kubectl=_kube.kubectl(params, params["namespace"]),
         release=answer.release,
         api_calls=cluster.calls,
         api_seconds=round(cluster.seconds, 3),

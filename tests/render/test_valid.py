@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every valid fixture renders, fits the API's schemas and the restricted Pod Security Standard, and equals its golden files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from ansible_collections.twisterlab.platform.plugins.module_utils import _quantity, _stage
+from conftest import HERE
+
+GOLDEN = HERE / "golden"
+FIXTURES = sorted(yaml.safe_load((HERE / "valid" / "hosts.yml").read_text(encoding="utf-8"))["clusters"]["hosts"])
+VERSIONS = ["1.34", "1.35", "1.36", "1.37"]
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.yaml"))}
+
+
+def _objects(folder: Path) -> list[dict[str, Any]]:
+    return [document for text in _files(folder).values() for document in yaml.safe_load_all(text)]
+
+
+def _pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield the name, the metadata and the spec of every pod template."""
+    for item in objects:
+        if item["kind"] in ("Deployment", "StatefulSet"):
+            template = item["spec"]["template"]
+            yield f"{item['kind']}/{item['metadata']['name']}", template["metadata"], template["spec"]
+
+
+@pytest.fixture(params=FIXTURES)
+def objects(request: pytest.FixtureRequest, rendered: Path) -> list[dict[str, Any]]:
+    return _objects(rendered / request.param)
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_equals_the_golden_files(name: str, rendered: Path, request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--update-golden"):
+        shutil.rmtree(GOLDEN / name, ignore_errors=True)
+        shutil.copytree(rendered / name, GOLDEN / name)
+    assert _files(rendered / name) == _files(GOLDEN / name), "if the change is meant: make golden, and read the difference"
+
+
+def test_no_golden_files_without_a_fixture() -> None:
+    assert sorted(path.name for path in GOLDEN.iterdir()) == FIXTURES
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ["defaults", "changed"])
+def test_fits_the_schema_of_the_api(version: str, name: str, rendered: Path) -> None:
+    for item in _objects(rendered / name):
+        kubernetes_validate.validate(item, version, strict=True)
+
+
+def test_pods_are_restricted(objects: list[dict[str, Any]]) -> None:
+    """What the standard asks for and the house rules add."""
+    for name, _metadata, spec in _pods(objects):
+        security = spec["securityContext"]
+        assert security["runAsNonRoot"] is True, name
+        assert {security["runAsUser"], security["runAsGroup"], security["fsGroup"]} == {10001}, name
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert spec["automountServiceAccountToken"] is False, name
+        assert spec["enableServiceLinks"] is False, name
+        assert spec["serviceAccountName"] != "default", name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec), name
+        for volume in spec.get("volumes", []):
+            assert set(volume) - {"name"} <= {"emptyDir", "persistentVolumeClaim", "secret", "configMap", "projected"}, name
+            assert "emptyDir" not in volume or "sizeLimit" in volume["emptyDir"], name
+        for container in spec["containers"]:
+            inner = container["securityContext"]
+            assert inner["allowPrivilegeEscalation"] is False, name
+            assert inner["privileged"] is False, name
+            assert inner["readOnlyRootFilesystem"] is True, name
+            assert inner["capabilities"] == {"drop": ["ALL"]}, name
+
+
+def test_containers_are_complete(objects: list[dict[str, Any]]) -> None:
+    for name, _metadata, spec in _pods(objects):
+        assert spec["terminationGracePeriodSeconds"] > 0, name
+        for container in spec["containers"]:
+            assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container), name
+            resources = container["resources"]
+            assert {"cpu", "memory", "ephemeral-storage"} <= set(resources["requests"]), name
+            assert {"memory", "ephemeral-storage"} <= set(resources["limits"]), name
+            assert re.search(r":[^/:]+$", container["image"]), name
+            assert not container["image"].endswith(":latest"), name
+            names = [variable["name"] for variable in container.get("env", [])]
+            assert len(names) == len(set(names)), name
+
+
+def test_selectors_find_their_pods_and_no_others(objects: list[dict[str, Any]]) -> None:
+    pods = {name: metadata["labels"] for name, metadata, _spec in _pods(objects)}
+    ports = {
+        name: {port["name"] for container in spec["containers"] for port in container["ports"]}
+        for name, _metadata, spec in _pods(objects)
+    }
+
+    def found(selector: dict[str, str]) -> list[str]:
+        return [name for name, labels in pods.items() if selector.items() <= labels.items()]
+
+    for item in objects:
+        name = item["metadata"]["name"]
+        if item["kind"] == "Service":
+            assert item["spec"]["type"] == "ClusterIP"
+            assert item["spec"]["selector"]["twisterlab.io/serving"] == "true"
+            (target,) = found(item["spec"]["selector"])
+            assert {port["targetPort"] for port in item["spec"]["ports"]} <= ports[target]
+        elif item["kind"] in ("Deployment", "StatefulSet", "PodDisruptionBudget"):
+            (target,) = found(item["spec"]["selector"]["matchLabels"])
+            assert target.endswith(f"/{name}")
+        elif item["kind"] == "HorizontalPodAutoscaler":
+            assert f"Deployment/{item['spec']['scaleTargetRef']['name']}" in pods
+
+
+def test_accounts_and_claims_exist(objects: list[dict[str, Any]]) -> None:
+    there = {(item["kind"], item["metadata"]["name"]) for item in objects}
+    for name, _metadata, spec in _pods(objects):
+        assert ("ServiceAccount", spec["serviceAccountName"]) in there, name
+        for volume in spec.get("volumes", []):
+            if "persistentVolumeClaim" in volume:
+                assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in there, name
+
+
+def test_everything_is_ours_and_in_the_namespace(objects: list[dict[str, Any]]) -> None:
+    (namespace,) = [item["metadata"]["name"] for item in objects if item["kind"] == "Namespace"]
+    for item in objects:
+        labels = item["metadata"]["labels"]
+        assert labels["app.kubernetes.io/part-of"] == "twisterlab"
+        assert labels["app.kubernetes.io/managed-by"] == "twisterlab.platform"
+        assert labels["app.kubernetes.io/instance"] == namespace
+        assert item["kind"] == "Namespace" or item["metadata"]["namespace"] == namespace
+        assert item["kind"] != "Secret"
+
+
+def test_no_secret_is_rendered(objects: list[dict[str, Any]], rendered: Path) -> None:
+    for name, _metadata, spec in _pods(objects):
+        for container in spec["containers"]:
+            for variable in container.get("env", []):
+                assert not _stage.looks_secret(variable["name"], variable.get("value")), f"{name} {variable['name']}"
+    assert not [path for path in rendered.rglob("*.yaml") if "never shown" in path.read_text(encoding="utf-8")]
+
+
+def test_the_requests_fit_a_small_node(rendered: Path) -> None:
+    """Two processors, of which the cluster's own add-ons take one."""
+    replicas = {"Deployment/twisterlab-api": 2}
+    cpu = memory = 0.0
+    for name, _metadata, spec in _pods(_objects(rendered / "defaults")):
+        for container in spec["containers"]:
+            requests = container["resources"]["requests"]
+            cpu += float(_quantity.parse(requests["cpu"])) * replicas.get(name, 1)
+            memory += float(_quantity.parse(requests["memory"])) * replicas.get(name, 1)
+    assert cpu <= 0.6
+    assert memory <= 1.5 * 2**30
+
+
+def test_fixed_names_and_ports(rendered: Path) -> None:
+    """What users' scripts and dashboards rely on."""
+    services = {
+        item["metadata"]["name"]: {port["port"] for port in item["spec"]["ports"]}
+        for item in _objects(rendered / "changed") + _objects(rendered / "defaults")
+        if item["kind"] == "Service"
+    }
+    assert services == {
+        "postgres": {5432},
+        "postgres-headless": {5432},
+        "redis": {6379},
+        "redis-exporter": {9121},
+        "twisterlab-api": {8000},
+        "mcp-orchestrator": {8080},
+        "mcp-monitoring": {8082},
+    }
+    (api,) = [item for item in _objects(rendered / "defaults") if item["kind"] == "Deployment" and item["metadata"]["name"] == "twisterlab-api"]
+    assert "replicas" not in api["spec"]
+    assert api["spec"]["template"]["spec"]["containers"][0]["name"] == "api"
+    (hpa,) = [item for item in _objects(rendered / "defaults") if item["kind"] == "HorizontalPodAutoscaler"]
+    assert hpa["metadata"]["name"] == "twisterlab-api-hpa"
+    assert (hpa["spec"]["minReplicas"], hpa["spec"]["maxReplicas"]) == (2, 10)
+    targets = {metric["resource"]["name"]: metric["resource"]["target"]["averageUtilization"] for metric in hpa["spec"]["metrics"]}
+    assert targets == {"cpu": 70, "memory": 80}
+
+
+def test_the_namespace_enforces_the_standard(objects: list[dict[str, Any]]) -> None:
+    (namespace,) = [item for item in objects if item["kind"] == "Namespace"]
+    labels = namespace["metadata"]["labels"]
+    for mode in ("enforce", "audit", "warn"):
+        assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
+        assert re.fullmatch(r"v1\.\d+", labels[f"pod-security.kubernetes.io/{mode}-version"])
+
+
+def test_disabled_tiers_render_nothing(rendered: Path) -> None:
+    assert sorted(path.name for path in (rendered / "external").iterdir()) == ["api", "base", "mcp-monitoring", "mcp-orchestrator"]
+    assert sorted(path.name for path in (rendered / "data_only").iterdir()) == ["base", "postgres", "redis"]
