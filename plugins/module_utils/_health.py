@@ -12,7 +12,7 @@ from . import _objects as objects
 from . import _secrets
 from ._api import Api, Clock, attempt, each
 from ._errors import ApiError
-from ._judge import BROKEN, READY, WAITING, Check, Judge, Snapshot, line, overall
+from ._judge import BROKEN, READY, WAITING, Check, Judge, Snapshot, brief, line, overall
 from ._kinds import Kind
 from ._lease import Lease
 from ._objects import Object
@@ -155,7 +155,7 @@ def summary(checks: list[Check], limit: int = 3) -> str:
     rest = [check for check in checks if check.state != READY]
     if not rest:
         return f"all {len(checks)} objects ready"
-    shown = "; ".join(f"{check.title} {check.reason}" for check in rest[:limit])
+    shown = "; ".join(f"{check.title} {brief(check.reason, 140)}" for check in rest[:limit])
     more = f"; and {len(rest) - limit} more" if len(rest) > limit else ""
     return f"{ready} of {len(checks)} ready; {shown}{more}"
 
@@ -213,4 +213,7 @@ def conclude(records: Records, lease: Lease | None, number: int, outcome: Outcom
         records.conclude(number, "healthy" if outcome.state == READY else "failed", "" if outcome.state == READY else text)
     if lease:
         lease.end()
-    return {} if outcome.state == READY else records.last_healthy(before=number)
+    if outcome.state == READY:
+        return {}
+    found = records.last_healthy(before=number)
+    return {name: found[name] for name in ("number", "started", "ended", "images") if found.get(name)}

@@ -143,7 +143,7 @@ def _value(path: str, option: Option, value: Any) -> Iterator[str]:
         yield f"{path} cannot be evaluated: {value.reason}; correct the expression or the variable it refers to."
         return
     broken = not_utf8(value)
-    if broken:
+    if broken is not None:
         yield f"{path}{broken} is not UTF-8; save the file it comes from as UTF-8."
         return
     if option.type == "dict" and not isinstance(value, Mapping):

@@ -288,15 +288,15 @@ class Judge:
             return self._check(obj, self._after_grace(f"scale/{_uid(obj)}"), str(able.get("message")))
         if active.get("reason") == "ScalingDisabled":
             return self._check(obj, READY, "its workload has no replicas")
-        message = str(active.get("message") or "no figures yet")
+        message = str(active.get("message") or "not seen by its controller")
         if active.get("status") != "True":
             if "could not find the requested resource" in message:
                 why = f"{message}; install metrics-server"
                 return self._check(obj, self._after_grace(f"metrics/{_uid(obj)}", max(self.grace, PROVISION_SECONDS)), why)
-            return self._check(obj, WAITING, message)
+            return self._check(obj, WAITING, f"has no figures yet ({brief(message, 90)})")
         missing = _missing_metrics(obj)
         if missing:
-            return self._check(obj, WAITING, f"no figure yet for {', '.join(missing)}")
+            return self._check(obj, WAITING, f"has no figure yet for {', '.join(missing)}")
         return self._check(obj, READY)
 
     # -- pods -------------------------------------------------------------------------------------------------------
@@ -344,30 +344,38 @@ class Judge:
         if reason in IMAGE_REASONS:
             final = reason == "InvalidImageName" or not PASSING.search(message)
             verdict = BROKEN if final else self._after_grace(f"pull/{key}")
-            return self._on_pod(workload, pod, verdict, f"{reason}: {_brief(message)}", state)
+            return self._on_pod(workload, pod, verdict, f"{reason}: {brief(message)}", state)
         if reason == "CreateContainerConfigError":
-            return self._on_pod(workload, pod, BROKEN, f"{reason}: {_brief(message)}", state)
+            return self._on_pod(workload, pod, BROKEN, f"{reason}: {brief(message)}", state)
         if reason in CREATE_REASONS:
             verdict = BROKEN if FINAL_CREATE.search(message) else self._after_grace(f"create/{key}")
-            return self._on_pod(workload, pod, verdict, f"{reason}: {_brief(message)}", state)
-        if reason == "CrashLoopBackOff":
-            return self._crash(workload, pod, state)
+            return self._on_pod(workload, pod, verdict, f"{reason}: {brief(message)}", state)
         ended = (state.get("state") or {}).get("terminated") or {}
-        if ended and int(ended.get("exitCode") or 0) != 0:
-            return self._on_pod(workload, pod, WAITING, _ended(ended), state, crashed=False)
+        if reason == "CrashLoopBackOff" or ended:
+            return self._crash(workload, pod, state, ended)
         return None
 
-    def _crash(self, workload: Object, pod: Object, state: Object) -> Check:
-        last = (state.get("lastState") or {}).get("terminated") or {}
-        why = f"CrashLoopBackOff: {_ended(last)}, {state.get('restartCount', 0)} restarts"
+    def _crash(self, workload: Object, pod: Object, state: Object, ended: Object) -> Check | None:
+        """A container that ended; the kubelet shows it as ended or as backing off, as its loop happens to stand."""
+        last = ended or (state.get("lastState") or {}).get("terminated") or {}
+        begins = {str(item.get("name")) for item in (pod.get("spec") or {}).get("initContainers") or []}
+        once = (pod.get("spec") or {}).get("restartPolicy", "Always") != "Always" or str(state.get("name")) in begins
+        if ended and once and int(ended.get("exitCode") or 0) == 0:
+            return None
+        restarts = int(state.get("restartCount") or 0)
+        crashed = not ended
+        if (ended and restarts < 1) or workload.get("kind") == "Job":
+            # Once may be chance, and a Job counts its failures itself.
+            return self._on_pod(workload, pod, WAITING, _ended(last), state, crashed)
+        why = f"CrashLoopBackOff: {_ended(last)}, {restarts} {'restart' if restarts == 1 else 'restarts'}"
         begun = moment_of(last.get("startedAt"))
         for need in objects.needs(workload):
             since = self._available_since(need)
             if since is None:
-                return self._on_pod(workload, pod, WAITING, f"{why}; it needs {need}, which is not ready yet", state, crashed=True)
+                return self._on_pod(workload, pod, WAITING, f"{why}; it needs {need}, which is not ready yet", state, crashed)
             if begun and begun < since + timedelta(seconds=SETTLE_SECONDS):
-                return self._on_pod(workload, pod, WAITING, f"{why}; that run began before {need} was ready", state, crashed=True)
-        return self._on_pod(workload, pod, BROKEN, why, state, crashed=True)
+                return self._on_pod(workload, pod, WAITING, f"{why}; that run began before {need} was ready", state, crashed)
+        return self._on_pod(workload, pod, BROKEN, why, state, crashed)
 
     def _available_since(self, component: str) -> datetime | None:
         """Since when every workload of a component serves; None while one does not. The distant past when it has none."""
@@ -398,7 +406,7 @@ class Judge:
         if mount and not any((item.get("state") or {}).get("running") for item in status.get("containerStatuses") or []):
             message = str(mount.get("message"))
             final = "not found" in message and self._after_grace(f"mount/{_uid(pod)}") == BROKEN
-            return self._on_pod(workload, pod, BROKEN if final else WAITING, f"{mount.get('reason')}: {_brief(message)}")
+            return self._on_pod(workload, pod, BROKEN if final else WAITING, f"{mount.get('reason')}: {brief(message)}")
         for state in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
             waiting = (state.get("state") or {}).get("waiting") or {}
             running = (state.get("state") or {}).get("running")
@@ -406,7 +414,7 @@ class Judge:
                 return self._on_pod(workload, pod, WAITING, str(waiting["reason"]), state)
             if running and not state.get("ready"):
                 probe = self._event(pod, ("Unhealthy",))
-                why = _brief(str(probe.get("message"))) if probe else "its probes have not succeeded yet"
+                why = brief(str(probe.get("message"))) if probe else "its probes have not succeeded yet"
                 restarts = int(state.get("restartCount") or 0)
                 why += f" ({restarts} restarts)" if restarts else ""
                 return self._on_pod(workload, pod, WAITING, why, state, crashed=False)
@@ -432,7 +440,7 @@ class Judge:
     def _refusal(self, obj: Object, message: str) -> Check:
         passing = PASSING.search(message) or ("exceeded quota" in message and self._terminating)
         state = self._after_grace(f"refused/{_uid(obj)}") if passing else BROKEN
-        return self._check(obj, state, f"its pods cannot be made: {_brief(message)}")
+        return self._check(obj, state, f"its pods cannot be made: {brief(message)}")
 
     # -- shaping ----------------------------------------------------------------------------------------------------
 
@@ -503,11 +511,12 @@ def _ended(state: Object) -> str:
     reason = str(state.get("reason") or "")
     text = f"it ended with exit code {state.get('exitCode')}"
     if reason and reason not in ("Error", "Completed"):
-        text += f" ({reason}{': ' + _brief(str(state['message'])) if reason in ('StartError', 'ContainerCannotRun') and state.get('message') else ''})"
+        text += f" ({reason}{': ' + brief(str(state['message'])) if reason in ('StartError', 'ContainerCannotRun') and state.get('message') else ''})"
     return text
 
 
-def _brief(message: str, limit: int = 400) -> str:
+def brief(message: str, limit: int = 400) -> str:
+    """A message on one line, cut where it is too long."""
     text = " ".join(message.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -15,7 +15,7 @@ description:
     ready for our pods. The first thing that is wrong ends the task with one sentence that says what to do.
   - A namespace that exists and was not made by this collection is used only if it carries the label C(twisterlab.io/managed=true). It is then never relabelled
     or deleted.
-  - What the credentials may not read is not checked, and listed in RV(skipped).
+  - What the credentials may not read is not checked, and listed in RV(unchecked).
 options:
   namespace:
     description: Namespace that the release goes to. It need not exist.
@@ -82,7 +82,7 @@ namespace_state:
   returned: success
   type: str
   sample: ours
-skipped:
+unchecked:
   description: Checks that could not be made, with the reason.
   returned: success
   type: list
@@ -137,7 +137,7 @@ def main() -> None:
         context=context,
         version=found.version,
         namespace_state=found.namespace_state,
-        skipped=found.skipped,
+        unchecked=found.skipped,
         api_calls=cluster.calls,
         api_seconds=round(cluster.seconds, 3),
     )

@@ -112,6 +112,9 @@ class ClusterAction(ActionBase):
             if result.get("failed") or result.get("state") != "waiting":
                 for name in ("changes", "memory"):
                     result.pop(name, None)
+                # What a person must read is in `msg`; the rest is for a program and need not fill the screen.
+                chosen = [check for check in result.get("checks") or [] if not result.get("failed") or check["state"] != "ready"]
+                result["checks"] = [{name: value for name, value in check.items() if value} for check in chosen]
                 return result
             memory = result.get("memory") or {}
             # The next call may take as long as this one did.

@@ -55,13 +55,13 @@ def test_no_secret_in_an_answer(answers: dict[str, str]) -> None:
 
 def test_extra_vars_are_texts(tmp_path: Path) -> None:
     """Numbers and booleans as `-e k=v` gives them work; a typing error there is refused before anything is written."""
-    hosts = HERE / "valid" / "hosts.yml"
-    common = ["-i", str(hosts), "--limit", "defaults", "playbooks/render.yml", "-e", f"twisterlab_render_dest={tmp_path}"]
-    right = ansible_playbook(*common, "-e", "twisterlab_redis_enabled=true twisterlab_api_enabled=no twisterlab_health_timeout=30")
+    common = ["-i", str(HERE / "valid" / "hosts.yml"), "--limit", "defaults", "playbooks/render.yml", "-e"]
+    texts = "twisterlab_redis_enabled=true twisterlab_api_enabled=no twisterlab_health_timeout=30"
+    right = ansible_playbook(*common, f"twisterlab_render_dest={tmp_path} {texts}")
     assert right.returncode == 0, right.stdout + right.stderr
     assert (tmp_path / "defaults" / "redis").is_dir()
     assert not (tmp_path / "defaults" / "api").exists()
-    wrong = ansible_playbook(*common, "-e", "twisterlab_redis_typo=1", "-e", "twisterlab_render_dest=" + str(tmp_path / "never"))
+    wrong = ansible_playbook(*common, f"twisterlab_render_dest={tmp_path}/never twisterlab_redis_typo=1")
     assert wrong.returncode != 0
     assert "write a key of the dict twisterlab_redis" in " ".join(wrong.stdout.split())
     assert not (tmp_path / "never").exists()

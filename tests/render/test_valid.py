@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every valid fixture renders, fits the API's schemas and the restricted Pod Security Standard, and equals its golden files."""
+"""Every valid fixture renders, fits the API's schemas and the Pod Security Standard, and equals its golden files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_equals_the_golden_files(name: str, rendered: Path, request: pytest.Fixt
     if request.config.getoption("--update-golden"):
         shutil.rmtree(GOLDEN / name, ignore_errors=True)
         shutil.copytree(rendered / name, GOLDEN / name)
-    assert _files(rendered / name) == _files(GOLDEN / name), "if the change is meant: make golden, and read the difference"
+    assert _files(rendered / name) == _files(GOLDEN / name), (
+        "if the change is meant: make golden, and read the difference"
+    )
 
 
 def test_no_golden_files_without_a_fixture() -> None:
@@ -72,7 +74,13 @@ def test_pods_are_restricted(objects: list[dict[str, Any]]) -> None:
         assert spec["serviceAccountName"] != "default", name
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec), name
         for volume in spec.get("volumes", []):
-            assert set(volume) - {"name"} <= {"emptyDir", "persistentVolumeClaim", "secret", "configMap", "projected"}, name
+            assert set(volume) - {"name"} <= {
+                "emptyDir",
+                "persistentVolumeClaim",
+                "secret",
+                "configMap",
+                "projected",
+            }, name
             assert "emptyDir" not in volume or "sizeLimit" in volume["emptyDir"], name
         for container in spec["containers"]:
             inner = container["securityContext"]
@@ -177,13 +185,20 @@ def test_fixed_names_and_ports(rendered: Path) -> None:
         "mcp-orchestrator": {8080},
         "mcp-monitoring": {8082},
     }
-    (api,) = [item for item in _objects(rendered / "defaults") if item["kind"] == "Deployment" and item["metadata"]["name"] == "twisterlab-api"]
+    (api,) = [
+        item
+        for item in _objects(rendered / "defaults")
+        if item["kind"] == "Deployment" and item["metadata"]["name"] == "twisterlab-api"
+    ]
     assert "replicas" not in api["spec"]
     assert api["spec"]["template"]["spec"]["containers"][0]["name"] == "api"
     (hpa,) = [item for item in _objects(rendered / "defaults") if item["kind"] == "HorizontalPodAutoscaler"]
     assert hpa["metadata"]["name"] == "twisterlab-api-hpa"
     assert (hpa["spec"]["minReplicas"], hpa["spec"]["maxReplicas"]) == (2, 10)
-    targets = {metric["resource"]["name"]: metric["resource"]["target"]["averageUtilization"] for metric in hpa["spec"]["metrics"]}
+    targets = {
+        metric["resource"]["name"]: metric["resource"]["target"]["averageUtilization"]
+        for metric in hpa["spec"]["metrics"]
+    }
     assert targets == {"cpu": 70, "memory": 80}
 
 
@@ -196,5 +211,10 @@ def test_the_namespace_enforces_the_standard(objects: list[dict[str, Any]]) -> N
 
 
 def test_disabled_tiers_render_nothing(rendered: Path) -> None:
-    assert sorted(path.name for path in (rendered / "external").iterdir()) == ["api", "base", "mcp-monitoring", "mcp-orchestrator"]
+    assert sorted(path.name for path in (rendered / "external").iterdir()) == [
+        "api",
+        "base",
+        "mcp-monitoring",
+        "mcp-orchestrator",
+    ]
     assert sorted(path.name for path in (rendered / "data_only").iterdir()) == ["base", "postgres", "redis"]
