@@ -38,9 +38,16 @@ class ActionModule(ReportingAction):
             return {"changed": True, "msg": f"would make {component}", "component": component}
         _host.check_cache(cache)
         _host.check_space(cache, SPACE_GIB, "Building images from packages")
-        _host.ensure_programs({"mmdebstrap": ["mmdebstrap"]}, cache, self.say, "Root file systems are made by mmdebstrap")
+        _host.ensure_programs(
+            {"mmdebstrap": ["mmdebstrap"]}, cache, self.say, "Root file systems are made by mmdebstrap"
+        )
         start = time.monotonic()
-        threads = [threading.Thread(target=self._quietly, args=(Builder(Recipes(), cache, self.say, self.holder), name), daemon=True) for name in arguments["alongside"]]
+        threads = [
+            threading.Thread(
+                target=self._quietly, args=(Builder(Recipes(), cache, self.say, self.holder), name), daemon=True
+            )
+            for name in arguments["alongside"]
+        ]
         for thread in threads:
             thread.start()
         changed = builder.build(component)

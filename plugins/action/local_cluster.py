@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action of twisterlab.platform.local_cluster: look at, prepare, make and remove the local cluster, on the controller."""
+"""Action of twisterlab.platform.local_cluster: look at, prepare, make and remove the local cluster, on the
+controller."""
 
 from __future__ import annotations
 
@@ -12,7 +13,13 @@ from typing import Any
 from ansible_collections.twisterlab.platform.plugins.module_utils import _docker as docker
 from ansible_collections.twisterlab.platform.plugins.module_utils import _host
 from ansible_collections.twisterlab.platform.plugins.module_utils._build import Builder
-from ansible_collections.twisterlab.platform.plugins.module_utils._cluster import LocalCluster, Settings, addons_hash, publish_program, registry_answers
+from ansible_collections.twisterlab.platform.plugins.module_utils._cluster import (
+    LocalCluster,
+    Settings,
+    addons_hash,
+    publish_program,
+    registry_answers,
+)
 from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError, lock, output
 from ansible_collections.twisterlab.platform.plugins.module_utils._recipe import Recipes
 from ansible_collections.twisterlab.platform.plugins.plugin_utils.reporting import ReportingAction, cache_folder
@@ -55,23 +62,46 @@ class ActionModule(ReportingAction):
             return self._absent(cluster, check)
         return self._present(cluster, arguments["manifests"], check)
 
-    # -- looking ------------------------------------------------------------------------------------------------------------------------
+    # -- looking
 
     def _info(self, cluster: LocalCluster, manifests: dict[str, list[str]]) -> dict[str, Any]:
         if docker.info() is None:
-            return self._result(cluster, "absent", "", changed=False, msg=f"there is no local cluster {cluster.settings.name}, and Docker does not answer")
+            return self._result(
+                cluster,
+                "absent",
+                "",
+                changed=False,
+                msg=f"there is no local cluster {cluster.settings.name}, and Docker does not answer",
+            )
         found = cluster.look("")
         source = found.record.get("image_source", "")
         status = found.status
-        if source and status == "unfinished" and found.record.get("addons") == addons_hash(manifests.get(source, [])) and cluster.kubeconfig.exists():
+        if (
+            source
+            and status == "unfinished"
+            and found.record.get("addons") == addons_hash(manifests.get(source, []))
+            and cluster.kubeconfig.exists()
+        ):
             status = "ready"
-        return self._result(cluster, status, source, changed=False, msg=f"the local cluster {cluster.settings.name} is {status}")
+        return self._result(
+            cluster, status, source, changed=False, msg=f"the local cluster {cluster.settings.name} is {status}"
+        )
 
     @staticmethod
     def _result(cluster: LocalCluster, status: str, source: str, *, changed: bool, msg: str) -> dict[str, Any]:
-        return {"changed": changed, "msg": msg, "status": status, "image_source": source, "kubeconfig": str(cluster.kubeconfig), "name": cluster.settings.name}
+        if status == "ready":
+            cluster.write_variables(source)
+        return {
+            "changed": changed,
+            "msg": msg,
+            "status": status,
+            "image_source": source,
+            "kubeconfig": str(cluster.kubeconfig),
+            "vars_file": str(cluster.variables),
+            "name": cluster.settings.name,
+        }
 
-    # -- preparing ----------------------------------------------------------------------------------------------------------------------
+    # -- preparing
 
     def _docker(self, cache: Path, check: bool) -> dict[str, Any]:
         if check:
@@ -84,29 +114,47 @@ class ActionModule(ReportingAction):
     def _source(self, cluster: LocalCluster) -> dict[str, Any]:
         settings = cluster.settings
         if settings.image_source != "auto":
-            return {"changed": False, "image_source": settings.image_source, "msg": f"images are {settings.image_source}, as twisterlab_local_cluster.image_source says"}
+            return {
+                "changed": False,
+                "image_source": settings.image_source,
+                "msg": f"images are {settings.image_source}, as twisterlab_local_cluster.image_source says",
+            }
         nodes = docker.nodes(settings.name)
         recorded = cluster.record(nodes[0]).get("image_source", "") if nodes else ""
         if recorded:
             return {"changed": False, "image_source": recorded, "msg": f"the cluster was made with {recorded} images"}
         source = "registry" if registry_answers(settings.node_image) else "built"
-        self.say("a registry answers: upstream images are used" if source == "registry" else "no registry answers within 3 s: images are built from packages")
+        self.say(
+            "a registry answers: upstream images are used"
+            if source == "registry"
+            else "no registry answers within 3 s: images are built from packages"
+        )
         return {"changed": False, "image_source": source, "msg": f"images: {source}"}
 
-    # -- making -------------------------------------------------------------------------------------------------------------------------
+    # -- making
 
     def _present(self, cluster: LocalCluster, manifests: dict[str, list[str]], check: bool) -> dict[str, Any]:
         settings = cluster.settings
         source = settings.image_source
         if check:
-            return self._result(cluster, "absent", source, changed=True, msg=f"would create local cluster {settings.name}")
+            self.say(f"would create local cluster {settings.name}")
+            return self._result(
+                cluster, "absent", source, changed=True, msg=f"would create local cluster {settings.name}"
+            )
         wanted = list(manifests.get(source, []))
         recipes = Recipes()
         builder = Builder(recipes, cluster.cache, self.say, self.holder)
-        with lock(cluster.cache / "locks" / f"cluster-{settings.name}.lock", holder=self.holder, say=self.say, what=f"cluster {settings.name}"):
+        with lock(
+            cluster.cache / "locks" / f"cluster-{settings.name}.lock",
+            holder=self.holder,
+            say=self.say,
+            what=f"cluster {settings.name}",
+        ):
             found = cluster.look(addons_hash(wanted))
             if found.status == "ready":
-                return self._result(cluster, "ready", source, changed=False, msg=f"the local cluster {settings.name} is there")
+                return self._result(
+                    cluster, "ready", source, changed=False, msg=f"the local cluster {settings.name} is there"
+                )
             kind = self._kind(cluster.cache, builder)
             image = settings.node_image if source == "registry" else recipes.reference("node")
             if found.status == "stopped":
@@ -116,8 +164,14 @@ class ActionModule(ReportingAction):
                 cluster.remove_nodes()
                 answered = docker.info() or {}
                 rootless = any("rootless" in str(option) for option in answered.get("SecurityOptions") or [])
-                _host.check_ports(settings.listen_address, {"http_port": settings.http_port, "https_port": settings.https_port}, rootless)
-                _host.check_space(Path(str(answered.get("DockerRootDir") or cluster.cache)), SPACE_GIB, "A local cluster")
+                _host.check_ports(
+                    settings.listen_address,
+                    {"http_port": settings.http_port, "https_port": settings.https_port},
+                    rootless,
+                )
+                _host.check_space(
+                    Path(str(answered.get("DockerRootDir") or cluster.cache)), SPACE_GIB, "A local cluster"
+                )
                 cluster.create(kind, image)
             node = docker.nodes(settings.name)[0]
             if source == "built":
@@ -127,7 +181,7 @@ class ActionModule(ReportingAction):
                 "image_source": source,
                 "node_image": image,
                 "addons": addons_hash(wanted),
-                "created": datetime.datetime.now(tz=datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "created": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             }
             if found.status != "ready":
                 cluster.finish(node, wanted, record)
@@ -139,12 +193,19 @@ class ActionModule(ReportingAction):
         builder.build("traefik")
         reference = builder.recipes.reference("traefik")
         if docker.full(reference) not in docker.images_on_node(node):
-            docker.pipe_images([reference], node, log=cluster.log, say=builder.say, label="loading the ingress controller's image")
+            docker.pipe_images(
+                [reference], node, log=cluster.log, say=builder.say, label="loading the ingress controller's image"
+            )
 
     def _kind(self, cache: Path, builder: Builder) -> Path:
         """A kind of a fitting version at its stable place: the host's, or one compiled from its module."""
         target = cache / "bin" / "kind"
-        on_path = shutil.which("kind", path=os.pathsep.join(part for part in os.environ.get("PATH", "").split(os.pathsep) if part != str(target.parent)))
+        on_path = shutil.which(
+            "kind",
+            path=os.pathsep.join(
+                part for part in os.environ.get("PATH", "").split(os.pathsep) if part != str(target.parent)
+            ),
+        )
         if not builder.folder("kind", "go").is_dir() and on_path and _kind_version(on_path) >= KIND_OLDEST:
             publish_program(Path(on_path), target)
         else:
@@ -167,18 +228,38 @@ class ActionModule(ReportingAction):
         temporary.replace(target)
         stamp.write_text(inside, encoding="ascii")
 
-    # -- removing -----------------------------------------------------------------------------------------------------------------------
+    # -- removing
 
     def _absent(self, cluster: LocalCluster, check: bool) -> dict[str, Any]:
         name = cluster.settings.name
         if docker.info() is None:
-            return self._result(cluster, "absent", "", changed=False, msg=f"Docker does not answer, so there is no local cluster {name} to remove")
+            return self._result(
+                cluster,
+                "absent",
+                "",
+                changed=False,
+                msg=f"Docker does not answer, so there is no local cluster {name} to remove",
+            )
         there = bool(docker.nodes(name, running=False)) or cluster.folder.is_dir()
         if check or not there:
-            return self._result(cluster, "absent", "", changed=there, msg=f"would remove the local cluster {name}" if there else f"there is no local cluster {name}")
-        with lock(cluster.cache / "locks" / f"cluster-{name}.lock", holder=self.holder, say=self.say, what=f"cluster {name}"):
+            return self._result(
+                cluster,
+                "absent",
+                "",
+                changed=there,
+                msg=f"would remove the local cluster {name}" if there else f"there is no local cluster {name}",
+            )
+        with lock(
+            cluster.cache / "locks" / f"cluster-{name}.lock", holder=self.holder, say=self.say, what=f"cluster {name}"
+        ):
             changed = cluster.remove()
-        return self._result(cluster, "absent", "", changed=changed, msg=f"the local cluster {name} and its volumes are removed; images and caches are kept")
+        return self._result(
+            cluster,
+            "absent",
+            "",
+            changed=changed,
+            msg=f"the local cluster {name} and its volumes are removed; images and caches are kept",
+        )
 
 
 def _kind_version(program: str) -> tuple[int, int]:

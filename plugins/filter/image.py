@@ -56,7 +56,13 @@ _value:
 """
 
 
-def image(name: str, source: str = "registry", overrides: Mapping[str, object] | None = None, registry: str = "", mirror: str = "") -> str:
+def image(
+    name: str,
+    source: str = "registry",
+    overrides: Mapping[str, object] | None = None,
+    registry: str = "",
+    mirror: str = "",
+) -> str:
     """The reference of one image; see DOCUMENTATION."""
     try:
         return _images.resolve(str(name), str(source), overrides, str(registry or ""), str(mirror or ""))

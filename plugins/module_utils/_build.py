@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes what a recipe describes: programs, root file systems, wheels, images. Results are kept under the cache by the hash of their inputs.
+"""Makes what a recipe describes: programs, root file systems, wheels, images. Results are kept under the cache by
+the hash of their inputs.
 
-A result is made in a folder of its own and renamed when it is whole, so that an interrupted run leaves nothing half-done; compilers keep
+A result is made in a folder of its own and renamed when it is whole, so that an interrupted run leaves nothing
+half-done; compilers keep
 their own caches and continue where they were.
 """
 
@@ -13,14 +15,21 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.twisterlab.platform.plugins.module_utils import _docker as docker
 from ansible_collections.twisterlab.platform.plugins.module_utils import _toolchain as toolchain
-from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError, Say, lock, output, run, seconds
+from ansible_collections.twisterlab.platform.plugins.module_utils._progress import (
+    BuildError,
+    Say,
+    lock,
+    output,
+    run,
+    seconds,
+)
 from ansible_collections.twisterlab.platform.plugins.module_utils._recipe import Recipe, Recipes, architecture
 
 _GLIBC = ("2_36", "2_34", "2_31", "2_28", "2_27", "2_26", "2_24", "2_17")
@@ -35,14 +44,17 @@ class Builder:
         cache: folder that keeps results, logs and the compilers' caches.
         say: shows one line.
         holder: who holds the locks, for those who wait.
+        bases: folder: upstream image it is built on instead of the base its recipe names (where a registry can be
+            reached).
     """
 
     recipes: Recipes
     cache: Path
     say: Say
     holder: str = field(default_factory=lambda: f"process {os.getpid()}")
+    bases: Mapping[str, str] = field(default_factory=dict)
 
-    # -- what is there ------------------------------------------------------------------------------------------------------------------
+    # -- what is there
 
     def folder(self, name: str, part: str) -> Path:
         """Where the result of one part (go, rootfs, python) is kept."""
@@ -56,7 +68,13 @@ class Builder:
             recipe = self.recipes.get(name)
             if "image" in recipe.data:
                 if have_images is None:
-                    have_images = docker.images_present([self.recipes.reference(each) for each in self.recipes.order(names) if "image" in self.recipes.get(each).data])
+                    have_images = docker.images_present(
+                        [
+                            self.recipes.reference(each)
+                            for each in self.recipes.order(names)
+                            if "image" in self.recipes.get(each).data
+                        ]
+                    )
                 if self.recipes.reference(name) in have_images:
                     continue
                 found.append(name)
@@ -64,7 +82,12 @@ class Builder:
                 found.append(name)
         return found
 
-    # -- making -------------------------------------------------------------------------------------------------------------------------
+    def needs_rootfs(self, name: str) -> bool:
+        """Whether making a recipe starts with a root file system that is not there."""
+        names = [each for each in self.recipes.order([name]) if name not in self.bases or each == name]
+        return any(self.recipes.get(each).part("rootfs") and not self.folder(each, "rootfs").is_dir() for each in names)
+
+    # -- making
 
     def build(self, name: str) -> bool:
         """Make one recipe and what it needs; False when everything was there.
@@ -81,7 +104,8 @@ class Builder:
             if docker.images_present([self.recipes.reference(name)]):
                 return False
             image = recipe.part("image")
-            for needed in [*([image["base"]] if image.get("base") else []), *(image.get("preload") or [])]:
+            own_base = [image["base"]] if image.get("base") and name not in self.bases else []
+            for needed in [*own_base, *(image.get("preload") or [])]:
                 self.build(str(needed))
             for needed in dict.fromkeys((image.get("programs") or {}).values()):
                 self.part(str(needed), "go")
@@ -100,7 +124,11 @@ class Builder:
             if target.is_dir():
                 return False
             start = time.monotonic()
-            makers: dict[str, Callable[[Recipe, Path], None]] = {"go": self._go, "rootfs": self._rootfs, "python": self._python}
+            makers: dict[str, Callable[[Recipe, Path], None]] = {
+                "go": self._go,
+                "rootfs": self._rootfs,
+                "python": self._python,
+            }
             with self._temporary(target.name) as folder:
                 makers[part](self.recipes.get(name), folder)
                 folder.rename(target)
@@ -127,7 +155,7 @@ class Builder:
     def _log(self, name: str) -> Path:
         return self.cache / "logs" / f"{name}.log"
 
-    # -- Go -----------------------------------------------------------------------------------------------------------------------------
+    # -- Go
 
     def _go(self, recipe: Recipe, target: Path) -> None:
         part = recipe.part("go")
@@ -167,9 +195,18 @@ class Builder:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, copy)
         for patch in part.get("patched") or []:
-            fetched = json.loads(output([compiler, "mod", "download", "-json", f"{patch['module']}@{patch['version']}"], timeout=600, env=environment))
+            fetched = json.loads(
+                output(
+                    [compiler, "mod", "download", "-json", f"{patch['module']}@{patch['version']}"],
+                    timeout=600,
+                    env=environment,
+                )
+            )
             if fetched.get("Sum") != patch["sum"]:
-                raise BuildError(f"{recipe.name}: {patch['module']} {patch['version']} has the hash {fetched.get('Sum')}, not {patch['sum']} as images/{recipe.name}/recipe.yml says.")
+                raise BuildError(
+                    f"{recipe.name}: {patch['module']} {patch['version']} has the hash {fetched.get('Sum')}, "
+                    f"not {patch['sum']} as images/{recipe.name}/recipe.yml says."
+                )
             copy = source / patch["into"]
             shutil.copytree(fetched["Dir"], copy, copy_function=_link)
             for folder in [copy, *copy.rglob("*")]:
@@ -178,26 +215,40 @@ class Builder:
             shutil.rmtree(copy / "vendor", ignore_errors=True)
             _apply_patch(recipe, patch, copy)
 
-    # -- Debian -------------------------------------------------------------------------------------------------------------------------
+    # -- Debian
 
     def _rootfs(self, recipe: Recipe, target: Path) -> None:
         part = recipe.part("rootfs")
         suite = str(part["suite"])
         if shutil.which("mmdebstrap") is None:
-            raise BuildError(f"{recipe.name}: mmdebstrap is not there; install it (apt-get install mmdebstrap) and run again.")
-        self.say(f"{recipe.name}: Debian {suite} with {', '.join(part['packages'][:4])}{' ...' if len(part['packages']) > 4 else ''}")
+            raise BuildError(
+                f"{recipe.name}: mmdebstrap is not there; install it (apt-get install mmdebstrap) and run again."
+            )
+        self.say(
+            f"{recipe.name}: Debian {suite} with "
+            f"{', '.join(part['packages'][:4])}{' ...' if len(part['packages']) > 4 else ''}"
+        )
         log = self._log(f"{recipe.name}-rootfs")
         log.unlink(missing_ok=True)
         hooks: list[str] = []
         for inside, path in (part.get("files") or {}).items():
             file = recipe.folder / str(path)
             mode = "0755" if file.stat().st_mode & stat.S_IXUSR else "0644"
-            hooks += [f'--customize-hook=mkdir -p "$1{os.path.dirname(inside)}"', f"--customize-hook=upload {file} {inside}", f'--customize-hook=chmod {mode} "$1{inside}"']
+            hooks += [
+                f'--customize-hook=mkdir -p "$1{os.path.dirname(inside)}"',
+                f"--customize-hook=upload {file} {inside}",
+                f'--customize-hook=chmod {mode} "$1{inside}"',
+            ]
         for inside in part.get("remove") or []:
             hooks.append(f'--customize-hook=rm -rf "$1{inside}"')
         run(
             [
-                *("mmdebstrap", f"--variant={part.get('variant', 'minbase')}", f"--include={','.join(part['packages'])}", "--format=tar"),
+                *(
+                    "mmdebstrap",
+                    f"--variant={part.get('variant', 'minbase')}",
+                    f"--include={','.join(part['packages'])}",
+                    "--format=tar",
+                ),
                 *(f"--dpkgopt=path-exclude={pattern}" for pattern in part.get("exclude") or []),
                 *(f"--aptopt={line}" for line in toolchain.apt_options()),
                 *hooks,
@@ -208,7 +259,7 @@ class Builder:
             label=f"{recipe.name}: Debian packages",
         )
 
-    # -- Python -------------------------------------------------------------------------------------------------------------------------
+    # -- Python
 
     def _python(self, recipe: Recipe, target: Path) -> None:
         part = recipe.part("python")
@@ -219,17 +270,31 @@ class Builder:
         log.unlink(missing_ok=True)
         run(
             [
-                *(*toolchain.pip(self.cache, self.say), "install", "--quiet", "--no-compile", "--disable-pip-version-check", "--require-hashes"),
+                *(
+                    *toolchain.pip(self.cache, self.say),
+                    "install",
+                    "--quiet",
+                    "--no-compile",
+                    "--disable-pip-version-check",
+                    "--require-hashes",
+                ),
                 *("--only-binary=:all:", "--implementation", "cp", "--python-version", str(part["version"])),
                 *(word for libc in _GLIBC for word in ("--platform", f"manylinux_{libc}_{machine}")),
-                *("--platform", f"manylinux2014_{machine}", "--target", str(target / "site-packages"), "--requirement", str(requirements)),
+                *(
+                    "--platform",
+                    f"manylinux2014_{machine}",
+                    "--target",
+                    str(target / "site-packages"),
+                    "--requirement",
+                    str(requirements),
+                ),
             ],
             log=log,
             say=self.say,
             label=f"{recipe.name}: wheels",
         )
 
-    # -- images -------------------------------------------------------------------------------------------------------------------------
+    # -- images
 
     def _image(self, recipe: Recipe) -> None:
         image = recipe.part("image")
@@ -243,11 +308,27 @@ class Builder:
         with self._temporary(f"{recipe.name}-context") as context:
             self._context(recipe, context)
             arguments = dict(image.get("args") or {})
-            if image.get("base"):
+            if recipe.name in self.bases:
+                arguments["BASE"] = self.bases[recipe.name]
+                run(
+                    [docker.program() or "docker", "pull", arguments["BASE"]],
+                    log=log,
+                    say=self.say,
+                    label=f"{recipe.name}: pulling {arguments['BASE']}",
+                )
+            elif image.get("base"):
                 arguments["BASE"] = self.recipes.reference(str(image["base"]))
             run(
                 [
-                    *(docker.program() or "docker", "build", "--network", "none", "--force-rm", "--file", str(context / image.get("dockerfile", "Dockerfile"))),
+                    *(
+                        docker.program() or "docker",
+                        "build",
+                        "--network",
+                        "none",
+                        "--force-rm",
+                        "--file",
+                        str(context / image.get("dockerfile", "Dockerfile")),
+                    ),
                     *(word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")),
                     *("--label", f"io.twisterlab.component={recipe.name}", "--tag", stage, str(context)),
                 ],
@@ -264,7 +345,9 @@ class Builder:
 
     def tags(self, name: str) -> list[str]:
         """The references under which others know an image: those its recipe lists, else its own."""
-        return [str(tag) for tag in self.recipes.get(name).part("image").get("tags") or []] or [self.recipes.reference(name)]
+        return [str(tag) for tag in self.recipes.get(name).part("image").get("tags") or []] or [
+            self.recipes.reference(name)
+        ]
 
     def _context(self, recipe: Recipe, context: Path) -> None:
         """Everything the Dockerfile may copy, without copying bytes where a link will do."""
@@ -277,7 +360,9 @@ class Builder:
             for program in recipe.part("go")["programs"]:
                 _place(self.folder(recipe.name, "go") / program, context / "bin" / program)
         if recipe.part("python"):
-            shutil.copytree(self.folder(recipe.name, "python") / "site-packages", context / "site-packages", copy_function=_link)
+            shutil.copytree(
+                self.folder(recipe.name, "python") / "site-packages", context / "site-packages", copy_function=_link
+            )
         for inside, name in (image.get("programs") or {}).items():
             _place(self.folder(str(name), "go") / Path(inside).name, context / inside)
         for inside, source in (image.get("sources") or {}).items():
@@ -290,19 +375,58 @@ class Builder:
         compiler = toolchain.go(self.cache, self.say)
         with self._temporary(f"{recipe.name}-module") as source:
             self._go_module(recipe, source, compiler, environment)
-            found: dict[str, Any] = json.loads(output([compiler, "-C", str(source), "mod", "download", "-json", module], timeout=600, env=environment))
+            found: dict[str, Any] = json.loads(
+                output([compiler, "-C", str(source), "mod", "download", "-json", module], timeout=600, env=environment)
+            )
         return Path(found["Dir"])
 
     def _preload(self, name: str, stage: str, reference: str, images: list[str], log: Path) -> None:
         """Put images into the containerd store inside another image, so that a node needs no registry to start."""
-        container = docker.docker("run", "--detach", "--network", "none", "--security-opt", "seccomp=unconfined", "--entrypoint", "sleep", stage, "infinity").strip()
+        container = docker.docker(
+            "run",
+            "--detach",
+            "--network",
+            "none",
+            "--security-opt",
+            "seccomp=unconfined",
+            "--entrypoint",
+            "sleep",
+            stage,
+            "infinity",
+        ).strip()
         try:
             docker.docker("exec", "--detach", container, "containerd")
-            _wait_for(lambda: output_ok("exec", container, "ctr", "version"), 30, f"{name}: containerd did not start in the node image")
-            docker.pipe_images(images, container, "--label=io.cri-containerd.pinned=pinned", "--all-platforms", "--no-unpack", log=log, say=self.say, label=f"{name}: loading {len(images)} images")
+            _wait_for(
+                lambda: output_ok("exec", container, "ctr", "version"),
+                30,
+                f"{name}: containerd did not start in the node image",
+            )
+            docker.pipe_images(
+                images,
+                container,
+                "--label=io.cri-containerd.pinned=pinned",
+                "--all-platforms",
+                "--no-unpack",
+                log=log,
+                say=self.say,
+                label=f"{name}: loading {len(images)} images",
+            )
             docker.docker("exec", container, "pkill", "containerd")
-            _wait_for(lambda: not output_ok("exec", container, "pgrep", "containerd"), 30, f"{name}: containerd did not end in the node image")
-            docker.docker("commit", "--change", 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]', "--change", "CMD []", container, reference, timeout=600)
+            _wait_for(
+                lambda: not output_ok("exec", container, "pgrep", "containerd"),
+                30,
+                f"{name}: containerd did not end in the node image",
+            )
+            docker.docker(
+                "commit",
+                "--change",
+                'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]',
+                "--change",
+                "CMD []",
+                container,
+                reference,
+                timeout=600,
+            )
         finally:
             with contextlib.suppress(BuildError):
                 docker.docker("rm", "--force", "--volumes", container)
@@ -351,7 +475,8 @@ def _default_name(package: str) -> str:
 
 
 def _apply_patch(recipe: Recipe, patch: dict[str, Any], copy: Path) -> None:
-    """Change a copied module: `files` replaces a file (or all Go files of a folder) by one of ours, `substitute` changes words."""
+    """Change a copied module: `files` replaces a file (or all Go files of a folder) by one of ours, `substitute`
+    changes words."""
     for inside, path in (patch.get("files") or {}).items():
         place = copy / inside
         if place.is_dir():
@@ -365,7 +490,10 @@ def _apply_patch(recipe: Recipe, patch: dict[str, Any], copy: Path) -> None:
         text = place.read_text(encoding="utf-8")
         for old, new in words.items():
             if old not in text:
-                raise BuildError(f"{recipe.name}: {inside} of {patch['module']} does not contain `{old}`, which images/{recipe.name}/recipe.yml substitutes.")
+                raise BuildError(
+                    f"{recipe.name}: {inside} of {patch['module']} does not contain `{old}`, which "
+                    f"images/{recipe.name}/recipe.yml substitutes."
+                )
             text = text.replace(old, new)
         place.unlink()
         place.write_text(text, encoding="utf-8")

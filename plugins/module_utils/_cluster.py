@@ -15,9 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from ansible_collections.twisterlab.platform.plugins.module_utils import _docker as docker
-from ansible_collections.twisterlab.platform.plugins.module_utils._progress import INTERVAL, BuildError, Say, output, run, seconds
+from ansible_collections.twisterlab.platform.plugins.module_utils._progress import (
+    INTERVAL,
+    BuildError,
+    Say,
+    output,
+    run,
+    seconds,
+)
 
 RECORD = "twisterlab-local-cluster"
 FIELD_MANAGER = "twisterlab-local-cluster"
@@ -80,10 +86,11 @@ class LocalCluster:
         self.folder = cache / "clusters" / settings.name
         self.kubeconfig = self.folder / "kubeconfig"
         self.marker = self.folder / "creating"
+        self.variables = self.folder / "vars.yml"
         self.log = cache / "logs" / f"cluster-{settings.name}.log"
         self.say = say
 
-    # -- looking ------------------------------------------------------------------------------------------------------------------------
+    # -- looking
 
     def look(self, addons: str) -> State:
         """What is there; addons is the hash of what should be installed in it.
@@ -96,7 +103,8 @@ class LocalCluster:
             return State("absent", {}, [])
         if not self.folder.is_dir():
             raise BuildError(
-                f"A kind cluster named {self.settings.name} exists and was not made here: set twisterlab_local_cluster.name to another name, or delete it."
+                f"A kind cluster named {self.settings.name} exists and was not made here: set "
+                f"twisterlab_local_cluster.name to another name, or delete it."
             )
         if self.marker.exists():
             return State("unfinished", {}, names)
@@ -110,7 +118,9 @@ class LocalCluster:
     def record(self, node: str) -> dict[str, str]:
         """What the cluster says of itself; empty when it says nothing."""
         try:
-            found = json.loads(self.kubectl(node, "--namespace=kube-system", "get", "configmap", RECORD, "--output=json", timeout=15))
+            found = json.loads(
+                self.kubectl(node, "--namespace=kube-system", "get", "configmap", RECORD, "--output=json", timeout=15)
+            )
         except (BuildError, ValueError):
             return {}
         return {str(key): str(value) for key, value in (found.get("data") or {}).items()}
@@ -121,7 +131,16 @@ class LocalCluster:
         interactive = ("--interactive",) if stdin is not None else ()
         return docker.docker("exec", *interactive, node, *_KUBECTL, *arguments, stdin=stdin, timeout=timeout)
 
-    # -- making -------------------------------------------------------------------------------------------------------------------------
+    def write_variables(self, source: str) -> None:
+        """Keep what later roles have to know of this cluster as a file of variables."""
+        text = "---\n# Written from what the cluster has recorded; changes here are lost.\n"
+        text += yaml.safe_dump({"twisterlab_image_source": source})
+        if not self.variables.exists() or self.variables.read_text(encoding="utf-8") != text:
+            temporary = self.folder / ".vars.yml"
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self.variables)
+
+    # -- making
 
     def create(self, kind: Path, image: str) -> None:
         """Make the cluster; what an interrupted run left of it is removed first.
@@ -140,16 +159,37 @@ class LocalCluster:
         temporary.unlink(missing_ok=True)
         start = time.monotonic()
         self.say(f"cluster {self.settings.name}: starting a node from {image}")
-        command = [str(kind), "create", "cluster", "--name", self.settings.name, "--config", str(configuration), "--image", image, "--kubeconfig", str(temporary)]
+        command = [
+            str(kind),
+            "create",
+            "cluster",
+            "--name",
+            self.settings.name,
+            "--config",
+            str(configuration),
+            "--image",
+            image,
+            "--kubeconfig",
+            str(temporary),
+        ]
         try:
-            run([*command, "--retain", "--wait", f"{_READY_TIMEOUT:.0f}s"], log=self.log, say=self.say, label=f"cluster {self.settings.name}: kind create cluster", detail=self._step)
+            run(
+                [*command, "--retain", "--wait", f"{_READY_TIMEOUT:.0f}s"],
+                log=self.log,
+                say=self.say,
+                label=f"cluster {self.settings.name}: kind create cluster",
+                detail=self._step,
+            )
         except BuildError:
             self._last_words()
             self.remove_nodes()
             raise
         if "Timed out waiting for Ready" in self.log.read_text(encoding="utf-8", errors="replace"):
             self._last_words()
-            raise BuildError(f"The node of the local cluster {self.settings.name} did not become Ready within {_READY_TIMEOUT:.0f} s; the log is {self.log}.")
+            raise BuildError(
+                f"The node of the local cluster {self.settings.name} did not become Ready within "
+                f"{_READY_TIMEOUT:.0f} s; the log is {self.log}."
+            )
         temporary.chmod(0o600)
         temporary.replace(self.kubeconfig)
         self.marker.unlink()
@@ -158,7 +198,11 @@ class LocalCluster:
     def _step(self) -> str:
         """What kind is doing, from its log."""
         try:
-            lines = [line.strip() for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines() if "•" in line or "✓" in line]
+            lines = [
+                line.strip()
+                for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+                if "•" in line or "✓" in line
+            ]
         except OSError:
             return ""
         return lines[-1].strip(" •✓.").encode("ascii", "ignore").decode().strip() if lines else ""
@@ -167,7 +211,10 @@ class LocalCluster:
         """Keep what a node that failed has to say."""
         with contextlib.suppress(BuildError), self.log.open("a", encoding="utf-8") as log:
             for name in docker.nodes(self.settings.name, running=False):
-                for command in (("logs", "--tail", "50", name), ("exec", name, "journalctl", "--no-pager", "--lines=100", "--unit=kubelet")):
+                for command in (
+                    ("logs", "--tail", "50", name),
+                    ("exec", name, "journalctl", "--no-pager", "--lines=100", "--unit=kubelet"),
+                ):
                     with contextlib.suppress(BuildError):
                         log.write(f"\n--- docker {' '.join(command)}\n{docker.docker(*command)}")
 
@@ -176,7 +223,10 @@ class LocalCluster:
         begin = time.monotonic()
         self.say(f"cluster {self.settings.name}: starting its stopped node")
         docker.docker("start", *names, timeout=120)
-        self._until(lambda: self.kubectl(names[0], "get", "--raw=/readyz", timeout=10).strip() == "ok", "its API does not answer")
+        self._until(
+            lambda: self.kubectl(names[0], "get", "--raw=/readyz", timeout=10).strip() == "ok",
+            "its API does not answer",
+        )
         self.say(f"cluster {self.settings.name}: started after {seconds(begin)}")
 
     def finish(self, node: str, manifests: Sequence[str], record: Mapping[str, str]) -> None:
@@ -191,22 +241,37 @@ class LocalCluster:
         document = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": RECORD, "namespace": "kube-system", "labels": {"app.kubernetes.io/managed-by": "twisterlab.platform"}},
+            "metadata": {
+                "name": RECORD,
+                "namespace": "kube-system",
+                "labels": {"app.kubernetes.io/managed-by": "twisterlab.platform"},
+            },
             "data": dict(record),
         }
         self._apply(node, json.dumps(document))
         self.say(f"cluster {self.settings.name}: add-ons ready after {seconds(begin)}")
 
     def _apply(self, node: str, text: str) -> None:
-        self.kubectl(node, "apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "--filename=-", stdin=text)
+        self.kubectl(
+            node,
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            f"--field-manager={FIELD_MANAGER}",
+            "--filename=-",
+            stdin=text,
+        )
 
     def _applied(self, node: str, manifests: Sequence[str]) -> bool:
         self._apply(node, "\n---\n".join(manifests))
         return True
 
     def _available(self, node: str, namespace: str, name: str) -> bool:
-        path = "{.status.availableReplicas}/{.status.updatedReplicas}/{.spec.replicas}/{.status.observedGeneration}/{.metadata.generation}"
-        words = self.kubectl(node, f"--namespace={namespace}", "get", "deployment", name, f"--output=jsonpath={path}", timeout=15).split("/")
+        path = ""
+            "{.status.availableReplicas}/{.status.updatedReplicas}/{.spec.replicas}/{.status.observedGeneration}/{.metadata.generation}"
+        words = self.kubectl(
+            node, f"--namespace={namespace}", "get", "deployment", name, f"--output=jsonpath={path}", timeout=15
+        ).split("/")
         available, updated, wanted, seen, generation = (int(word or 0) for word in words)
         return available >= wanted > 0 and updated >= wanted and seen >= generation
 
@@ -221,7 +286,10 @@ class LocalCluster:
             except (BuildError, ValueError) as error:
                 last = f" ({error})"
             if time.monotonic() - begin > _READY_TIMEOUT:
-                raise BuildError(f"The local cluster {self.settings.name} is not ready after {_READY_TIMEOUT:.0f} s: {sentence}{last}.")
+                raise BuildError(
+                    f"The local cluster {self.settings.name} is not ready after {_READY_TIMEOUT:.0f} s: "
+                    f"{sentence}{last}."
+                )
             if time.monotonic() - shown >= INTERVAL:
                 shown = time.monotonic()
                 self.say(f"cluster {self.settings.name}: waiting, {sentence} yet, {seconds(begin)}")
@@ -235,7 +303,7 @@ class LocalCluster:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(self.kubeconfig)
 
-    # -- removing -----------------------------------------------------------------------------------------------------------------------
+    # -- removing
 
     def remove_nodes(self) -> bool:
         """Remove the containers and their volumes; whether there were any."""
@@ -262,7 +330,12 @@ class LocalCluster:
 
 def workloads(manifests: Sequence[str]) -> list[tuple[str, str]]:
     """Namespace and name of the Deployments in some manifests."""
-    found = [document for text in manifests for document in yaml.safe_load_all(text) if document and document.get("kind") == "Deployment"]
+    found = [
+        document
+        for text in manifests
+        for document in yaml.safe_load_all(text)
+        if document and document.get("kind") == "Deployment"
+    ]
     return [(document["metadata"]["namespace"], document["metadata"]["name"]) for document in found]
 
 
@@ -283,7 +356,11 @@ def registry_answers(reference: str) -> bool:
 def publish_program(source: Path, target: Path) -> bool:
     """Put a program at a stable path, in one step; False when it is there already."""
     try:
-        same = target.exists() and (os.path.samefile(source, target) or (source.stat().st_size, int(source.stat().st_mtime)) == (target.stat().st_size, int(target.stat().st_mtime)))
+        same = target.exists() and (
+            os.path.samefile(source, target)
+            or (source.stat().st_size, int(source.stat().st_mtime))
+            == (target.stat().st_size, int(target.stat().st_mtime))
+        )
     except OSError:
         same = False
     if same:

@@ -19,7 +19,9 @@ CLASSIC = {"DOCKER_BUILDKIT": "0"}
 
 def program() -> str | None:
     """The path of the docker command; None where there is none."""
-    return shutil.which("docker") or next((path for path in ("/usr/bin/docker", "/usr/local/bin/docker") if os.access(path, os.X_OK)), None)
+    return shutil.which("docker") or next(
+        (path for path in ("/usr/bin/docker", "/usr/local/bin/docker") if os.access(path, os.X_OK)), None
+    )
 
 
 def docker(*arguments: str, timeout: float = 60.0, stdin: str | None = None) -> str:
@@ -59,7 +61,14 @@ def full(reference: str) -> str:
 
 def nodes(cluster: str, *, running: bool = True) -> list[str]:
     """The containers that are the nodes of a kind cluster, the control plane first."""
-    arguments = ["ps", *([] if running else ["--all"]), "--filter", f"label=io.x-k8s.kind.cluster={cluster}", "--format", "{{.Names}}"]
+    arguments = [
+        "ps",
+        *([] if running else ["--all"]),
+        "--filter",
+        f"label=io.x-k8s.kind.cluster={cluster}",
+        "--format",
+        "{{.Names}}",
+    ]
     return sorted(docker(*arguments).split(), key=lambda name: ("control-plane" not in name, name))
 
 
@@ -79,7 +88,24 @@ def pipe_images(references: Sequence[str], node: str, *options: str, log: Path, 
         assert source.stdout is not None
         path = Path(f"/dev/fd/{source.stdout.fileno()}")
         try:
-            run([command, "exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import", *options, "-"], log=log, say=say, label=label, stdin=path)
+            run(
+                [
+                    command,
+                    "exec",
+                    "--interactive",
+                    node,
+                    "ctr",
+                    "--namespace=k8s.io",
+                    "images",
+                    "import",
+                    *options,
+                    "-",
+                ],
+                log=log,
+                say=say,
+                label=label,
+                stdin=path,
+            )
         finally:
             source.stdout.close()
             if source.poll() is None:

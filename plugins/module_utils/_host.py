@@ -25,7 +25,7 @@ _START_TIMEOUT = 60.0
 _GIB = 1024**3
 
 
-# -- capabilities -----------------------------------------------------------------------------------------------------------------------
+# -- capabilities
 
 
 def missing_capabilities(status: str, last: int) -> list[int]:
@@ -94,14 +94,17 @@ def _install_shim(source: Path, say: Say) -> bool:
         changed = True
     settings = daemon_settings(_DAEMON_FILE.read_text(encoding="utf-8") if _DAEMON_FILE.exists() else "", str(SHIM))
     if settings is not None:
-        say("this machine holds not every capability that Docker asks for: its default runtime becomes one that drops the missing ones")
+        say(
+            "this machine holds not every capability that Docker asks for: its default runtime becomes one "
+            "that drops the missing ones"
+        )
         _DAEMON_FILE.parent.mkdir(parents=True, exist_ok=True)
         _DAEMON_FILE.write_text(settings, encoding="utf-8")
         changed = True
     return changed
 
 
-# -- packages ---------------------------------------------------------------------------------------------------------------------------
+# -- packages
 
 
 def is_debian_family(os_release: Path = Path("/etc/os-release")) -> bool:
@@ -110,7 +113,10 @@ def is_debian_family(os_release: Path = Path("/etc/os-release")) -> bool:
         text = os_release.read_text(encoding="utf-8")
     except OSError:
         return False
-    return bool(re.search(r'^ID(_LIKE)?=.*\b(debian|ubuntu)\b', text, re.MULTILINE)) and shutil.which("apt-get") is not None
+    return (
+        bool(re.search(r"^ID(_LIKE)?=.*\b(debian|ubuntu)\b", text, re.MULTILINE))
+        and shutil.which("apt-get") is not None
+    )
 
 
 def install_packages(packages: list[str], cache: Path, say: Say, why: str) -> None:
@@ -120,7 +126,10 @@ def install_packages(packages: list[str], cache: Path, say: Say, why: str) -> No
         BuildError: this is not a Debian-family machine, or not root, or apt-get fails.
     """
     if not is_debian_family() or os.geteuid() != 0:
-        raise BuildError(f"{why}: install {' and '.join(packages)} and run again (done automatically only for root on Debian and Ubuntu).")
+        raise BuildError(
+            f"{why}: install {' and '.join(packages)} and run again (done automatically only for root on Debian "
+            f"and Ubuntu)."
+        )
     say(f"{why}: installing {', '.join(packages)} with apt-get")
     log = cache / "logs" / "apt.log"
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
@@ -130,7 +139,8 @@ def install_packages(packages: list[str], cache: Path, say: Say, why: str) -> No
 
 
 def ensure_programs(programs: dict[str, list[str]], cache: Path, say: Say, why: str) -> bool:
-    """Have these programs (program: packages that bring it), installing what is missing; whether something was installed."""
+    """Have these programs (program: packages that bring it), installing what is missing; whether something was
+    installed."""
     packages = [package for program, names in programs.items() if shutil.which(program) is None for package in names]
     if not packages:
         return False
@@ -138,7 +148,7 @@ def ensure_programs(programs: dict[str, list[str]], cache: Path, say: Say, why: 
     return True
 
 
-# -- Docker -----------------------------------------------------------------------------------------------------------------------------
+# -- Docker
 
 
 def ensure_docker(cache: Path, shim: Path, say: Say) -> bool:
@@ -157,16 +167,22 @@ def ensure_docker(cache: Path, shim: Path, say: Say) -> bool:
     if answered is None:
         if shutil.which("dockerd") is None and not Path("/usr/sbin/dockerd").exists():
             if os.environ.get("DOCKER_HOST"):
-                raise BuildError(f"Docker at DOCKER_HOST={os.environ['DOCKER_HOST']} does not answer: start it, or unset DOCKER_HOST, and run again.")
+                raise BuildError(
+                    f"Docker at DOCKER_HOST={os.environ['DOCKER_HOST']} does not answer: start it, or unset "
+                    f"DOCKER_HOST, and run again."
+                )
             install_packages(["docker.io"], cache, say, "There is no Docker on this machine")
             changed = True
         elif os.geteuid() != 0:
-            raise BuildError("Docker is installed but does not answer this user: start it and add the user to the group docker, or run as root.")
+            raise BuildError(
+                "Docker is installed but does not answer this user: start it and add the user to the group "
+                "docker, or run as root."
+            )
     if os.geteuid() == 0 and not _is_rootless(answered) and _daemon_lacks():
-        changed = _install_shim(shim, say) or changed
-        if answered is not None and answered.get("DefaultRuntime") != RUNTIME:
+        installed = _install_shim(shim, say)
+        if answered is not None and (installed or answered.get("DefaultRuntime") != RUNTIME):
             _reload(say)
-            changed = True
+        changed = changed or installed
     if answered is None:
         _start(cache, say)
         changed = True
@@ -182,7 +198,9 @@ def _reload(say: Say) -> None:
     """Have the running daemon read its settings again; the default runtime is one that it takes over."""
     pid = _daemon_pid()
     if not pid:
-        raise BuildError("Docker runs with another default runtime and its process is unknown: restart it and run again.")
+        raise BuildError(
+            "Docker runs with another default runtime and its process is unknown: restart it and run again."
+        )
     say("telling Docker to read its settings again")
     os.kill(int(pid), signal.SIGHUP)
     start = time.monotonic()
@@ -198,22 +216,35 @@ def _start(cache: Path, say: Say) -> None:
     start = time.monotonic()
     if Path("/run/systemd/system").is_dir():
         say("starting Docker (systemctl start docker)")
-        run(["systemctl", "enable", "--now", "docker"], log=cache / "logs" / "docker.log", say=say, label="starting Docker")
+        run(
+            ["systemctl", "enable", "--now", "docker"],
+            log=cache / "logs" / "docker.log",
+            say=say,
+            label="starting Docker",
+        )
     else:
         say(f"starting Docker in the background, its log is {log}")
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             subprocess.Popen(
-                [shutil.which("dockerd") or "/usr/sbin/dockerd"], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, close_fds=True
+                [shutil.which("dockerd") or "/usr/sbin/dockerd"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                close_fds=True,
             )
     while docker.info() is None:
         if time.monotonic() - start > _START_TIMEOUT:
-            raise BuildError(f"Docker did not answer within {_START_TIMEOUT:.0f} s of its start; read {log if log.exists() else 'its journal'}.")
+            raise BuildError(
+                f"Docker did not answer within {_START_TIMEOUT:.0f} s of its start; read "
+                f"{log if log.exists() else 'its journal'}."
+            )
         time.sleep(0.3)
     say(f"Docker answers after {seconds(start)}")
 
 
-# -- room -------------------------------------------------------------------------------------------------------------------------------
+# -- room
 
 
 def check_cache(cache: Path) -> None:
@@ -229,7 +260,8 @@ def check_cache(cache: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise BuildError(
-            f"The cache folder {cache} cannot be written ({os.strerror(error.errno or 0)}): set twisterlab_cache_dir, or XDG_CACHE_HOME, to a folder of this user."
+            f"The cache folder {cache} cannot be written ({os.strerror(error.errno or 0)}): set "
+            f"twisterlab_cache_dir, or XDG_CACHE_HOME, to a folder of this user."
         ) from error
 
 
@@ -248,7 +280,10 @@ def check_space(folder: Path, needed_gib: float, why: str) -> None:
         folder = folder.parent
     free = shutil.disk_usage(folder).free / _GIB
     if free < needed_gib:
-        raise BuildError(f"{why} needs {needed_gib:g} GiB of free space at {folder} and there are {free:.1f}: free some, or set twisterlab_cache_dir to another disk.")
+        raise BuildError(
+            f"{why} needs {needed_gib:g} GiB of free space at {folder} and there are {free:.1f}: free some, or "
+            f"set twisterlab_cache_dir to another disk."
+        )
 
 
 def check_ports(address: str, ports: dict[str, int], rootless: bool) -> None:
@@ -265,7 +300,10 @@ def check_ports(address: str, ports: dict[str, int], rootless: bool) -> None:
     lowest = _lowest_unprivileged() if rootless else 0
     for name, port in ports.items():
         if port < lowest:
-            raise BuildError(f"A rootless Docker cannot publish port {port}: set twisterlab_local_cluster.{name} to {lowest} or more.")
+            raise BuildError(
+                f"A rootless Docker cannot publish port {port}: set twisterlab_local_cluster.{name} to {lowest} "
+                f"or more."
+            )
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -273,9 +311,15 @@ def check_ports(address: str, ports: dict[str, int], rootless: bool) -> None:
                 probe.bind((address, port))
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
-                    raise BuildError(f"Port {port} of {address} is in use by {_user_of(port)}: free it, or set twisterlab_local_cluster.{name} to another port.") from error
+                    raise BuildError(
+                        f"Port {port} of {address} is in use by {_user_of(port)}: free it, or set "
+                        f"twisterlab_local_cluster.{name} to another port."
+                    ) from error
                 if error.errno == errno.EADDRNOTAVAIL:
-                    raise BuildError(f"{address} is not an address of this machine: set twisterlab_local_cluster.listen_address to one, such as 127.0.0.1.") from error
+                    raise BuildError(
+                        f"{address} is not an address of this machine: set "
+                        f"twisterlab_local_cluster.listen_address to one, such as 127.0.0.1."
+                    ) from error
                 if error.errno not in (errno.EACCES, errno.EPERM):  # Docker opens it, not this process
                     raise
 

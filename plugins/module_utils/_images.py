@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError
 from ansible_collections.twisterlab.platform.plugins.module_utils._recipe import IMAGES, Recipes
 
@@ -65,7 +64,10 @@ def check_reference(name: str, reference: object) -> str:
     text = str(reference or "")
     match = _REFERENCE.match(text)
     if not match:
-        raise BuildError(f"twisterlab_images.{name} is {text!r}, which is not an image reference: write registry/path:tag, for example ghcr.io/me/{name}:1.0.")
+        raise BuildError(
+            f"twisterlab_images.{name} is {text!r}, which is not an image reference: write registry/path:tag, "
+            f"for example ghcr.io/me/{name}:1.0."
+        )
     if not match["tag"] and not match["digest"]:
         raise BuildError(f"twisterlab_images.{name} is {text!r} without a tag: write {text}:<version>, or a digest.")
     return text
@@ -91,7 +93,14 @@ def built_reference(name: str, registry: str = "", folder: Path = IMAGES) -> str
     return f"{registry.rstrip('/')}/{local.partition('/')[2]}" if registry else local
 
 
-def resolve(name: str, source: str, overrides: Mapping[str, object] | None = None, registry: str = "", mirror: str = "", folder: Path = IMAGES) -> str:
+def resolve(
+    name: str,
+    source: str,
+    overrides: Mapping[str, object] | None = None,
+    registry: str = "",
+    mirror: str = "",
+    folder: Path = IMAGES,
+) -> str:
     """The reference a pod uses for a name of the catalogue.
 
     Args:
@@ -113,6 +122,7 @@ def resolve(name: str, source: str, overrides: Mapping[str, object] | None = Non
         return f"{mirror.rstrip('/')}/{found.registry.partition('/')[2]}" if mirror else found.registry
     if source == "registry" and not registry:
         raise BuildError(
-            f"The image {name} is in no public registry: set twisterlab_images.{name} to yours, or twisterlab_registry to a registry that the built one is pushed to."
+            f"The image {name} is in no public registry: set twisterlab_images.{name} to yours, or "
+            f"twisterlab_registry to a registry that the built one is pushed to."
         )
     return built_reference(name, registry, folder)

@@ -39,6 +39,8 @@ PASSING = re.compile(
 MOUNT_REASONS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 # A provisioner that never answers is given longer than the grace: cloud volumes take their time.
 PROVISION_SECONDS = 60.0
+# The kubelet has tried for a while already when it says that a registry does not answer.
+PULL_SHARE = 0.6
 # A service is not reachable the instant its pod becomes ready.
 SETTLE_SECONDS = 2
 
@@ -343,7 +345,7 @@ class Judge:
         key = f"{_uid(pod)}/{state.get('name')}"
         if reason in IMAGE_REASONS:
             final = reason == "InvalidImageName" or not PASSING.search(message)
-            verdict = BROKEN if final else self._after_grace(f"pull/{key}")
+            verdict = BROKEN if final else self._after_grace(f"pull/{key}", self.grace * PULL_SHARE)
             return self._on_pod(workload, pod, verdict, f"{reason}: {brief(message)}", state)
         if reason == "CreateContainerConfigError":
             return self._on_pod(workload, pod, BROKEN, f"{reason}: {brief(message)}", state)

@@ -232,12 +232,14 @@ def _conflict(cause: dict[str, Any]) -> str:
 
 def sentence(error: ApiError, step: Step) -> str:
     """What the server does not like about an object, and what to do about it."""
-    message = error.message
+    message = " ".join(error.message.split())
     title, name = step.kind.name.lower(), objects.name(step.desired)
     namespace = step.desired["metadata"].get("namespace")
     where = f" -n {namespace}" if namespace else ""
     if error.status == 422 and step.kind is kinds.CLAIM and "less than" in message:
         return f"{message}; a volume cannot shrink: ask for at least its present size, or restore a backup into a smaller one"
+    if error.status == 422 and step.kind is kinds.CLAIM and "immutable" in message:
+        return f"{message}; a volume keeps its class and mode: write the former value, or back its data up, delete it and restore into the new one"
     if error.status == 422 and ("immutable" in message or "updates to" in message):
         return (
             f"{message}; it cannot be changed in place: delete it with 'kubectl{where} delete {title} {name}' and deploy again"

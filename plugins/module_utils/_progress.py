@@ -42,7 +42,8 @@ def tail(path: Path, lines: int = _TAIL_LINES) -> str:
 
 
 def _end_with_parent() -> None:
-    """In the child: be told to end when the process that started it is gone (an interrupted play leaves nothing behind)."""
+    """In the child: be told to end when the process that started it is gone (an interrupted play leaves nothing
+    behind)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
@@ -75,7 +76,7 @@ def run(
     start = time.monotonic()
     shown = start
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output, (stdin.open("rb") if stdin else open(os.devnull, "rb")) as source:
+    with log.open("ab") as output, stdin.open("rb") if stdin else open(os.devnull, "rb") as source:
         try:
             process = subprocess.Popen(
                 list(argv),
@@ -103,7 +104,10 @@ def run(
             _end_group(process)
             raise
     if code != 0:
-        raise BuildError(f"{label} failed after {seconds(start)} ({os.path.basename(argv[0])} ended with {code}); the log is {log}: {tail(log)}")
+        raise BuildError(
+            f"{label} failed after {seconds(start)} ({os.path.basename(argv[0])} ended with {code}); the log is "
+            f"{log}: {tail(log)}"
+        )
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
@@ -116,7 +120,9 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def output(argv: Sequence[str], *, timeout: float = 60.0, env: Mapping[str, str] | None = None, stdin: str | None = None) -> str:
+def output(
+    argv: Sequence[str], *, timeout: float = 60.0, env: Mapping[str, str] | None = None, stdin: str | None = None
+) -> str:
     """Standard output of a short command.
 
     Raises:
@@ -124,7 +130,13 @@ def output(argv: Sequence[str], *, timeout: float = 60.0, env: Mapping[str, str]
     """
     try:
         done = subprocess.run(
-            list(argv), capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})}, check=False, input=stdin
+            list(argv),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **(env or {})},
+            check=False,
+            input=stdin,
         )
     except FileNotFoundError as error:
         raise BuildError(f"the program {argv[0]} is not there; install it and run again.") from error

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What images/<name>/recipe.yml says, and the hash of everything that goes into a result. Pure: reads files, runs nothing."""
+"""What images/<name>/recipe.yml says, and the hash of everything that goes into a result. Pure: reads files, runs
+nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError
 
 #: Changes when the engine makes something else out of the same recipe.
@@ -127,7 +127,9 @@ class Recipes:
                 data = yaml.safe_load(path.read_text(encoding="utf-8"))
             except OSError as error:
                 close = difflib.get_close_matches(name, self.names(), 1)
-                raise BuildError(f"images/{name}/recipe.yml is not there{'; did you mean ' + close[0] if close else ''}.") from error
+                raise BuildError(
+                    f"images/{name}/recipe.yml is not there{'; did you mean ' + close[0] if close else ''}."
+                ) from error
             except yaml.YAMLError as error:
                 raise BuildError(f"images/{name}/recipe.yml is not YAML: {' '.join(str(error).split())}") from error
             _check(name, data)
@@ -143,9 +145,19 @@ class Recipes:
     def _hash(self, recipe: Recipe, part: str) -> str:
         start = (ENGINE, architecture(), part, recipe.part(part))
         if part == "go":
-            return digest(*start, {str(path.relative_to(recipe.folder)): file_digest(path) for path in recipe.go_files}, self._patches(recipe))
+            return digest(
+                *start,
+                {str(path.relative_to(recipe.folder)): file_digest(path) for path in recipe.go_files},
+                self._patches(recipe),
+            )
         if part == "rootfs":
-            return digest(*start, {target: file_digest(recipe.folder / path) for target, path in (recipe.part(part).get("files") or {}).items()})
+            return digest(
+                *start,
+                {
+                    target: file_digest(recipe.folder / path)
+                    for target, path in (recipe.part(part).get("files") or {}).items()
+                },
+            )
         if part == "python":
             return digest(*start, file_digest(recipe.folder / str(recipe.part(part)["requirements"])))
         inner = {name: self.hash(recipe.name, name) for name in ("rootfs", "go", "python") if recipe.part(name)}
@@ -153,7 +165,9 @@ class Recipes:
         outer = {
             "base": self.hash(str(image["base"]), "image") if image.get("base") else "",
             "programs": {path: self.hash(str(name), "go") for path, name in (image.get("programs") or {}).items()},
-            "sources": {path: self.hash(str(source["from"]), "go") for path, source in (image.get("sources") or {}).items()},
+            "sources": {
+                path: self.hash(str(source["from"]), "go") for path, source in (image.get("sources") or {}).items()
+            },
             "preload": [self.hash(str(name), "image") for name in image.get("preload") or []],
         }
         files = {str(path.relative_to(recipe.folder)): file_digest(path) for path in recipe.context_files}
@@ -205,4 +219,6 @@ def _check(name: str, data: object) -> None:
             if key not in known:
                 close = difflib.get_close_matches(str(key), known, 1)
                 where = f"{section}.{key}" if section else str(key)
-                raise BuildError(f"images/{name}/recipe.yml: unknown key `{where}`{'; did you mean ' + close[0] if close else ''}.")
+                raise BuildError(
+                    f"images/{name}/recipe.yml: unknown key `{where}`{'; did you mean ' + close[0] if close else ''}."
+                )

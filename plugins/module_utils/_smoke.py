@@ -92,11 +92,13 @@ def judge(pod: Object, judge_of: Judge, snapshot: Snapshot, clock_now: float, se
     title = objects.title(pod)
     component = objects.component(pod)
     status = pod.get("status") or {}
+    # The kubelet may know an image by another of its names; the reader knows the one that was written.
+    written = {str(item.get("name")): str(item.get("image")) for item in objects.containers(pod.get("spec") or {})}
     for state in status.get("containerStatuses") or []:
         ended = (state.get("state") or {}).get("terminated") or {}
         if ended and int(ended.get("exitCode") or 0) != 0:
             why = f"the new image ends with exit code {ended.get('exitCode')}"
-            return Check(title, component, BROKEN, why, objects.name(pod), str(state.get("name")), str(state.get("image")))
+            return Check(title, component, BROKEN, why, objects.name(pod), str(state.get("name")), written.get(str(state.get("name")), ""))
     if status.get("phase") == "Failed":
         return Check(title, component, BROKEN, str(status.get("message") or "failed"), objects.name(pod))
     states = status.get("containerStatuses") or []

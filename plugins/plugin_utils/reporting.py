@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the actions of this collection share that make things on the controller: one line at a time, one sentence on failure."""
+"""What the actions of this collection share that make things on the controller: one line at a time, one sentence on
+failure."""
 
 from __future__ import annotations
 
 import getpass
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +38,8 @@ class ReportingAction(ActionBase):
         _validation, arguments = self.validate_argument_spec(argument_spec=dict(self.ARGUMENTS))
         self._host = str(variables.get("inventory_hostname", "localhost"))
         try:
-            return self.work(arguments, check=bool(self._task.check_mode))
+            # Ansible's values carry tags; what follows wants plain ones.
+            return self.work(json.loads(json.dumps(arguments)), check=bool(self._task.check_mode))
         except BuildError as error:
             raise AnsibleActionFail(str(error)) from error
 

@@ -5,32 +5,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+from rendering import HERE, ansible_playbook
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the expected renders anew")
-
-
-def ansible_playbook(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a playbook as a user does, without the tester's own cluster."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("K8S_AUTH_", "ANSIBLE_"))}
-    settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORKS": "4"}
-    return subprocess.run(
-        ["ansible-playbook", *arguments],
-        cwd=ROOT,
-        env={**clean, **settings, **environment},
-        text=True,
-        capture_output=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import HERE, ansible_playbook
+from rendering import HERE, ansible_playbook
 
 FIXTURES = sorted(path.stem for path in (HERE / "invalid").glob("*.yml"))
 

@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from ansible_collections.twisterlab.platform.plugins.module_utils import _quantity, _stage
-from conftest import HERE
+from rendering import HERE
 
 GOLDEN = HERE / "golden"
 FIXTURES = sorted(yaml.safe_load((HERE / "valid" / "hosts.yml").read_text(encoding="utf-8"))["clusters"]["hosts"])
@@ -51,7 +51,12 @@ def test_equals_the_golden_files(name: str, rendered: Path, request: pytest.Fixt
     )
 
 
-def test_no_golden_files_without_a_fixture() -> None:
+def test_no_golden_files_without_a_fixture(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--update-golden"):
+        for path in GOLDEN.iterdir():
+            if path.name not in FIXTURES:
+                shutil.rmtree(path)
+        return
     assert sorted(path.name for path in GOLDEN.iterdir()) == FIXTURES
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from .errors import reason_of
 
+RETRY_SECONDS = 3.0
 log = logging.getLogger("twisterlab.background")
 
 
@@ -26,7 +27,8 @@ async def task(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
 
 
 async def repeat(name: str, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-    """Call ``work`` for ever, ``seconds`` apart; a failure is logged when its reason changes, the loop goes on."""
+    """Call ``work`` for ever, ``seconds`` apart; a failure is logged when its reason changes and
+    tried again sooner."""
     last = ""
     while True:
         try:
@@ -37,4 +39,4 @@ async def repeat(name: str, seconds: float, work: Callable[[], Awaitable[object]
         if reason != last:
             log.log(logging.WARNING if reason else logging.INFO, f"{name}: {reason or 'works'}")
         last = reason
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(min(seconds, RETRY_SECONDS) if reason else seconds)

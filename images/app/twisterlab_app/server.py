@@ -36,6 +36,7 @@ class _Server(uvicorn.Server):
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)  # everything is closed: a late second signal changes nothing
 
     def _stop(self, name: str) -> None:
         self.force_exit = self.should_exit
