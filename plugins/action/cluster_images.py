@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action of twisterlab.platform.cluster_images: have the images where the cluster finds them, building what is
-missing."""
+"""Action of twisterlab.platform.cluster_images: have the images where the cluster finds them."""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ class ActionModule(ClusterAction):
             kept = [(item["object"], item["reason"]) for item in result.get("kept") or []]
             whole = _destroy.Removal(absent=bool(result.get("absent")) and not deleted, deleted=deleted, kept=kept)
             result["msg"] = _destroy.text(whole, str(arguments["namespace"]), bool(self._task.check_mode))
+            self.say(task_vars, result["msg"])
         result.update(deleted=deleted, changed=bool(deleted))
         for name in ("waiting", "left"):
             result.pop(name, None)

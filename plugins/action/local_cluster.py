@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action of twisterlab.platform.local_cluster: look at, prepare, make and remove the local cluster, on the
-controller."""
+"""Action of twisterlab.platform.local_cluster: look at, prepare, make and remove the local cluster."""
 
 from __future__ import annotations
 
@@ -42,6 +41,7 @@ class ActionModule(ReportingAction):
         "https_port": {"type": "int", "default": 443},
         "image_source": {"type": "str", "default": "auto", "choices": ["auto", "registry", "built"]},
         "node_image": {"type": "str", "default": ""},
+        "registry": {"type": "str", "default": ""},
         "cache_dir": {"type": "path", "default": ""},
         "manifests": {"type": "dict", "default": {}},
     }
@@ -51,11 +51,14 @@ class ActionModule(ReportingAction):
         cache = cache_folder(arguments["cache_dir"])
         names = ("name", "listen_address", "http_port", "https_port", "image_source", "node_image")
         cluster = LocalCluster(Settings(**{name: arguments[name] for name in names}), cache, self.say)
+        self._registry: str = arguments["registry"]
         state: str = arguments["state"]
         if state == "info":
+            if not check:
+                _host.check_cache(cache)
             return self._info(cluster, arguments["manifests"])
         if state == "docker":
-            return self._docker(cache, check)
+            return self._docker(cluster, check)
         if state == "source":
             return self._source(cluster)
         if state == "absent":
@@ -87,10 +90,9 @@ class ActionModule(ReportingAction):
             cluster, status, source, changed=False, msg=f"the local cluster {cluster.settings.name} is {status}"
         )
 
-    @staticmethod
-    def _result(cluster: LocalCluster, status: str, source: str, *, changed: bool, msg: str) -> dict[str, Any]:
+    def _result(self, cluster: LocalCluster, status: str, source: str, *, changed: bool, msg: str) -> dict[str, Any]:
         if status == "ready":
-            cluster.write_variables(source)
+            cluster.write_variables(source, self._registry)
         return {
             "changed": changed,
             "msg": msg,
@@ -103,13 +105,25 @@ class ActionModule(ReportingAction):
 
     # -- preparing
 
-    def _docker(self, cache: Path, check: bool) -> dict[str, Any]:
+    def _docker(self, cluster: LocalCluster, check: bool) -> dict[str, Any]:
         if check:
             return {"changed": docker.info() is None, "msg": "Docker would be started"}
-        _host.check_cache(cache)
+        cache = cluster.cache
         with lock(cache / "locks" / "docker.lock", holder=self.holder, say=self.say, what="Docker"):
             changed = _host.ensure_docker(cache, ROLE / "files" / "runc-without-missing-capabilities", self.say)
+        if cluster.look("").status == "absent":
+            self._refuse_early(cluster)
         return {"changed": changed, "msg": "Docker answers"}
+
+    @staticmethod
+    def _refuse_early(cluster: LocalCluster) -> None:
+        """Refuse what would fail at the end of a long build: ports and room."""
+        settings = cluster.settings
+        answered = docker.info() or {}
+        rootless = any("rootless" in str(option) for option in answered.get("SecurityOptions") or [])
+        ports = {"http_port": settings.http_port, "https_port": settings.https_port}
+        _host.check_ports(settings.listen_address, ports, rootless)
+        _host.check_space(Path(str(answered.get("DockerRootDir") or cluster.cache)), SPACE_GIB, "A local cluster")
 
     def _source(self, cluster: LocalCluster) -> dict[str, Any]:
         settings = cluster.settings
@@ -119,8 +133,7 @@ class ActionModule(ReportingAction):
                 "image_source": settings.image_source,
                 "msg": f"images are {settings.image_source}, as twisterlab_local_cluster.image_source says",
             }
-        nodes = docker.nodes(settings.name)
-        recorded = cluster.record(nodes[0]).get("image_source", "") if nodes else ""
+        recorded = cluster.recorded_source()
         if recorded:
             return {"changed": False, "image_source": recorded, "msg": f"the cluster was made with {recorded} images"}
         source = "registry" if registry_answers(settings.node_image) else "built"
@@ -162,16 +175,7 @@ class ActionModule(ReportingAction):
                 found = cluster.look(addons_hash(wanted))
             if found.status == "absent" or cluster.marker.exists():
                 cluster.remove_nodes()
-                answered = docker.info() or {}
-                rootless = any("rootless" in str(option) for option in answered.get("SecurityOptions") or [])
-                _host.check_ports(
-                    settings.listen_address,
-                    {"http_port": settings.http_port, "https_port": settings.https_port},
-                    rootless,
-                )
-                _host.check_space(
-                    Path(str(answered.get("DockerRootDir") or cluster.cache)), SPACE_GIB, "A local cluster"
-                )
+                self._refuse_early(cluster)
                 cluster.create(kind, image)
             node = docker.nodes(settings.name)[0]
             if source == "built":

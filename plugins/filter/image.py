@@ -67,7 +67,7 @@ def image(
     try:
         return _images.resolve(str(name), str(source), overrides, str(registry or ""), str(mirror or ""))
     except BuildError as error:
-        raise AnsibleFilterError(str(error)) from error
+        raise AnsibleFilterError(str(error)) from None
 
 
 class FilterModule:

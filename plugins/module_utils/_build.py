@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes what a recipe describes: programs, root file systems, wheels, images. Results are kept under the cache by
-the hash of their inputs.
+"""Makes what a recipe describes: programs, root file systems, wheels, images.
 
-A result is made in a folder of its own and renamed when it is whole, so that an interrupted run leaves nothing
-half-done; compilers keep
-their own caches and continue where they were.
+Results are kept under the cache by the hash of their inputs. Each is made in a folder of its own and renamed when it
+is whole, so that an interrupted run leaves nothing half-done; compilers keep their own caches and go on from there.
 """
 
 from __future__ import annotations
@@ -97,7 +95,8 @@ class Builder:
         """
         recipe = self.recipes.get(name)
         if "image" not in recipe.data:
-            return any([self.part(name, part) for part in ("rootfs", "python", "go") if recipe.part(part)])
+            made = [self.part(name, part) for part in ("rootfs", "python", "go") if recipe.part(part)]
+            return any(made)
         if docker.images_present([self.recipes.reference(name)]):
             return False
         with self._lock(name):
@@ -235,7 +234,7 @@ class Builder:
             file = recipe.folder / str(path)
             mode = "0755" if file.stat().st_mode & stat.S_IXUSR else "0644"
             hooks += [
-                f'--customize-hook=mkdir -p "$1{os.path.dirname(inside)}"',
+                f'--customize-hook=mkdir -p "$1{Path(inside).parent}"',
                 f"--customize-hook=upload {file} {inside}",
                 f'--customize-hook=chmod {mode} "$1{inside}"',
             ]

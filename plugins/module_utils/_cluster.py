@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils._progress impo
     seconds,
 )
 
+LOADED = "docker.io/twisterlab"
 RECORD = "twisterlab-local-cluster"
 FIELD_MANAGER = "twisterlab-local-cluster"
 _KUBECTL = ("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf")
@@ -125,16 +127,35 @@ class LocalCluster:
             return {}
         return {str(key): str(value) for key, value in (found.get("data") or {}).items()}
 
+    def recorded_source(self) -> str:
+        """The image source of a cluster that is there, running or not; empty when there is none or it is not known."""
+        names = docker.nodes(self.settings.name, running=False)
+        running = docker.nodes(self.settings.name)
+        if running and (found := self.record(running[0]).get("image_source", "")):
+            return found
+        if names and not self.marker.exists() and self.variables.exists():
+            return str(
+                (yaml.safe_load(self.variables.read_text(encoding="utf-8")) or {}).get("twisterlab_image_source", "")
+            )
+        return ""
+
     @staticmethod
     def kubectl(node: str, *arguments: str, stdin: str | None = None, timeout: float = 60.0) -> str:
         """Run the node's own kubectl as its administrator."""
         interactive = ("--interactive",) if stdin is not None else ()
         return docker.docker("exec", *interactive, node, *_KUBECTL, *arguments, stdin=stdin, timeout=timeout)
 
-    def write_variables(self, source: str) -> None:
-        """Keep what later roles have to know of this cluster as a file of variables."""
+    def write_variables(self, source: str, registry: str) -> None:
+        """Keep what later roles have to know of this cluster as a file of variables.
+
+        Upstream's images and images built here are told apart by a registry in the name; where the user has none, the
+        built ones are loaded into the nodes under a name of that form.
+        """
         text = "---\n# Written from what the cluster has recorded; changes here are lost.\n"
-        text += yaml.safe_dump({"twisterlab_image_source": source})
+        found = {"twisterlab_image_source": source}
+        if source == "registry" and not registry:
+            found["twisterlab_registry"] = LOADED
+        text += yaml.safe_dump(found)
         if not self.variables.exists() or self.variables.read_text(encoding="utf-8") != text:
             temporary = self.folder / ".vars.yml"
             temporary.write_text(text, encoding="utf-8")
@@ -237,7 +258,8 @@ class LocalCluster:
         self.say(f"cluster {self.settings.name}: installing metrics-server and the ingress controller")
         self._until(lambda: self._applied(node, manifests), "the add-ons cannot be applied")
         for namespace, name in workloads(manifests):
-            self._until(lambda: self._available(node, namespace, name), f"{namespace}/{name} is not available")
+            waiting = functools.partial(self._available, node, namespace, name)
+            self._until(waiting, f"{namespace}/{name} is not available")
         document = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -267,8 +289,8 @@ class LocalCluster:
         return True
 
     def _available(self, node: str, namespace: str, name: str) -> bool:
-        path = ""
-            "{.status.availableReplicas}/{.status.updatedReplicas}/{.spec.replicas}/{.status.observedGeneration}/{.metadata.generation}"
+        numbers = ("status.availableReplicas", "status.updatedReplicas", "spec.replicas", "status.observedGeneration")
+        path = "/".join(f"{{.{number}}}" for number in (*numbers, "metadata.generation"))
         words = self.kubectl(
             node, f"--namespace={namespace}", "get", "deployment", name, f"--output=jsonpath={path}", timeout=15
         ).split("/")
@@ -357,7 +379,7 @@ def publish_program(source: Path, target: Path) -> bool:
     """Put a program at a stable path, in one step; False when it is there already."""
     try:
         same = target.exists() and (
-            os.path.samefile(source, target)
+            source.samefile(target)
             or (source.stat().st_size, int(source.stat().st_mtime))
             == (target.stat().st_size, int(target.stat().st_mtime))
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _kinds as kinds
-from . import _lease, _namespace, _plan, _record
+from . import _lease, _namespace, _plan, _record, _secrets
 from . import _objects as objects
 from ._api import Api, Clock, attempt, each
 from ._errors import ApiError, PlatformError, Refused
@@ -18,6 +18,7 @@ from ._kinds import Kind
 from ._objects import Object, meta
 
 POLL_SECONDS = 1.0
+DATA = "the next deploy finds its data in it"
 # What Kubernetes itself puts into every namespace, or derives from other objects.
 DERIVED_KINDS = ("Event", "Endpoints", "EndpointSlice", "ReplicaSet", "ControllerRevision", "PodMetrics", "Lease")
 SYSTEM_OBJECTS = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
@@ -142,9 +143,9 @@ class Destroy:
             return
         data = self._data(live)
         if not self._purge:
-            self._result.kept += [(objects.title(obj), "data; -e twisterlab_purge=true removes it") for obj in data]
-            if namespace and objects.is_ours(namespace):
-                self._result.kept.append((f"Namespace/{self._namespace}", "it holds what is kept"))
+            if data and namespace and objects.is_ours(namespace):
+                self._result.kept.append((f"Namespace/{self._namespace}", DATA))
+            self._result.kept += [(objects.title(obj), DATA) for obj in data]
             return
         self._delete(data)
         if not self._await_gone(kinds.CLAIM, deadline):
@@ -160,8 +161,9 @@ class Destroy:
     def _data(self, live: _plan.Inventory) -> list[Object]:
         """Volumes' claims, the Secret and the release records."""
         found = [obj for obj in live.live.values() if obj.get("kind") == "PersistentVolumeClaim"]
-        for secret in self._api.list(kinds.SECRET, self._namespace, labels=objects.OURS_SELECTOR, metadata_only=True):
-            found.append(secret)
+        secret = self._api.get(kinds.SECRET, _secrets.SECRET_NAME, self._namespace)
+        if secret is not None and objects.is_ours(secret):
+            found.append({**secret, "data": {}})
         found += _record.Records(self._api, self._namespace).list()
         return found
 
@@ -260,5 +262,23 @@ def text(removal: Removal, namespace: str, check_mode: bool) -> str:
     done = "would be removed" if check_mode else "removed"
     number = len(removal.deleted)
     head = f"{number} {'object' if number == 1 else 'objects'} {done} from namespace {namespace}" if number else f"nothing to remove from namespace {namespace}"
-    kept = "; ".join(f"{title} ({why})" for title, why in removal.kept)
-    return f"{head}; kept: {kept}" if kept else f"{head}; nothing is kept"
+    by_reason: dict[str, list[str]] = {}
+    for title, why in removal.kept:
+        by_reason.setdefault(why, []).append(title)
+    parts = [f"{_titles(titles)} ({_why(why, namespace)})" for why, titles in by_reason.items()]
+    return f"{head}; kept: {'; '.join(parts)}" if parts else f"{head}; nothing is kept"
+
+
+def _titles(titles: list[str]) -> str:
+    """The titles, the release records only counted."""
+    records = [title for title in titles if title.startswith(f"ConfigMap/{_record.PREFIX}")]
+    shown = [title for title in titles if title not in records]
+    if records:
+        shown.append("1 release record" if len(records) == 1 else f"{len(records)} release records")
+    return ", ".join(shown)
+
+
+def _why(why: str, namespace: str) -> str:
+    if why != DATA:
+        return why
+    return f"{why}; -e twisterlab_purge=true -e twisterlab_destroy_confirm={namespace} removes it for ever"

@@ -85,7 +85,8 @@ def pipe_images(references: Sequence[str], node: str, *options: str, log: Path, 
     """
     command = program() or "docker"
     with subprocess.Popen([command, "save", *references], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as source:
-        assert source.stdout is not None
+        if source.stdout is None:
+            raise BuildError(f"{label}: docker save gives no output.")
         path = Path(f"/dev/fd/{source.stdout.fileno()}")
         try:
             run(

@@ -18,6 +18,7 @@ import yaml
 from . import _kinds as kinds
 from . import _namespace
 from . import _objects as objects
+from ._api import each
 from ._errors import ApiError, Refused
 from ._objects import Object
 
@@ -252,6 +253,7 @@ class Preflight:
     def __init__(self, api: Any, namespace: str, storage_class: str, volumes: bool, selector: dict[str, str]) -> None:
         self._api, self._namespace = api, namespace
         self._storage_class, self._volumes, self._selector = storage_class, volumes, selector
+        self._rules: Object = {}
         self.findings = Findings()
 
     def run(self) -> Findings:
@@ -261,12 +263,25 @@ class Preflight:
             Refused: one sentence with the fix.
             Unreachable: the server does not answer.
         """
-        check_version(self._api.version((3.0, 5.0)), self.findings)
+        self.greet()
         self._check_namespace()
         self._check_rights()
         if self._volumes:
             self._check_storage()
         self._check_nodes()
+        return self.findings
+
+    def greet(self) -> Findings:
+        """Only whether the server answers, accepts the credentials and is of a supported version.
+
+        Raises:
+            Refused: too old.
+            ApiError: 401, the credentials are not accepted.
+            Unreachable: the server does not answer.
+        """
+        check_version(self._api.version((3.0, 5.0)), self.findings)
+        # The version is told to anybody; this is not.
+        self._rules = self._api.rules(self._namespace)
         return self.findings
 
     def _check_namespace(self) -> None:
@@ -282,12 +297,9 @@ class Preflight:
     def _check_rights(self) -> None:
         absent = self.findings.namespace_state == _namespace.ABSENT
         needed = NEEDED + ((("", "namespaces", ("create", "patch")),) if absent else ())
-        status = self._api.rules(self._namespace)
-        missing = missing_rights(status.get("resourceRules") or [], needed)
-        if missing and (status.get("incomplete") or len(missing) < 12):
+        missing = missing_rights(self._rules.get("resourceRules") or [], needed)
+        if missing and (self._rules.get("incomplete") or len(missing) < 12):
             # The list may be incomplete where a webhook decides; ask about each of them.
-            from ._api import each
-
             answers = each(missing, lambda item: self._api.allowed(None if item[1] == "namespaces" else self._namespace, *item))
             missing = [item for item, allowed in zip(missing, answers, strict=True) if not allowed]
         if missing:

@@ -76,7 +76,7 @@ def run(
     start = time.monotonic()
     shown = start
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output, stdin.open("rb") if stdin else open(os.devnull, "rb") as source:
+    with log.open("ab") as output, stdin.open("rb") if stdin else Path(os.devnull).open("rb") as source:
         try:
             process = subprocess.Popen(
                 list(argv),
@@ -105,7 +105,7 @@ def run(
             raise
     if code != 0:
         raise BuildError(
-            f"{label} failed after {seconds(start)} ({os.path.basename(argv[0])} ended with {code}); the log is "
+            f"{label} failed after {seconds(start)} ({Path(argv[0]).name} ended with {code}); the log is "
             f"{log}: {tail(log)}"
         )
 

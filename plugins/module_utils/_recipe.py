@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What images/<name>/recipe.yml says, and the hash of everything that goes into a result. Pure: reads files, runs
-nothing."""
+"""What images/<name>/recipe.yml says, and the hash of what goes into a result. Reads files, runs nothing."""
 
 from __future__ import annotations
 

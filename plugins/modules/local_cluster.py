@@ -52,6 +52,10 @@ options:
     description: Node image where images come from a registry.
     type: str
     default: ''
+  registry:
+    description: The user's registry for images built here, if there is one.
+    type: str
+    default: ''
   cache_dir:
     description: Cache folder. Empty is C($XDG_CACHE_HOME/twisterlab) or C(~/.cache/twisterlab).
     type: path

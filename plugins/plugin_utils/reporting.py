@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the actions of this collection share that make things on the controller: one line at a time, one sentence on
-failure."""
+"""What the actions share that make things on the controller: one line at a time, one sentence on failure."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ class ReportingAction(ActionBase):
             # Ansible's values carry tags; what follows wants plain ones.
             return self.work(json.loads(json.dumps(arguments)), check=bool(self._task.check_mode))
         except BuildError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
 
     def work(self, arguments: dict[str, Any], *, check: bool) -> dict[str, Any]:
         """Do it; returns the task's result."""

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
+import random
 import re
 import shutil
 import socket
@@ -29,12 +31,14 @@ JWT = "jwt-Secret-Value-9f3b"
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Return a loopback port that nobody uses now, outside the range of outgoing connections: it must stay free."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
-def until(condition: Callable[[], Any], seconds: float = 15.0, what: str = "the condition") -> Any:
+def until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "the condition") -> Any:
     """Wait until the condition holds and return its value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -137,7 +141,7 @@ class Program:
     client: httpx2.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=15, trust_env=False)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False)
 
     def alive(self) -> Program:
         """Wait for /health."""
@@ -146,14 +150,14 @@ class Program:
 
     def ready(self) -> Program:
         """Wait for /ready."""
-        until(lambda: self.client.get("/ready").status_code == 200, 25, what="/ready is 200")
+        until(lambda: self.client.get("/ready").status_code == 200, 60, what="/ready is 200")
         return self
 
     def stop(self) -> int:
         """Send SIGTERM and return the exit code."""
         self.process.terminate()
         try:
-            return self.process.wait(15)
+            return self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise

@@ -117,7 +117,7 @@ def test_postgres_away_and_back(run_program, api_environment, postgres):
         started = time.monotonic()
         down = api.client.get("/ready")
         assert (down.status_code, down.json()["checks"]["postgres"]["ok"]) == (503, False)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 8
         assert api.client.get("/api/v1/tickets").status_code == 503
         assert not any(name == "twisterlab_tickets" for name, _labels in samples(api.client))
         assert api.client.get("/health").status_code == 200
@@ -159,11 +159,11 @@ def test_secrets_stay_inside(run_program, api_environment, postgres, redis_serve
     raw = f"postgresql://twisterlab:{PASSWORD}@127.0.0.1:{postgres.port}/x"
     for broken in (raw, f"mysql://u:{ENCODED}@h/x", f"postgresql://u:{ENCODED}@h:port/x"):
         program = run_program("api", DATABASE_URL=broken, REDIS_URL=redis_server.url, OTHER_TOKEN=wrong)
-        assert program.process.wait(15) == 2
+        assert program.process.wait(30) == 2
         (line,) = program.lines()
         assert "DATABASE_URL cannot be parsed" in line["message"] and "percent-encoded" in line["message"]
     program = run_program("api", REDIS_URL=redis_server.url)
-    assert program.process.wait(15) == 2 and "DATABASE_URL is not set" in program.lines()[0]["message"]
+    assert program.process.wait(30) == 2 and "DATABASE_URL is not set" in program.lines()[0]["message"]
 
 
 def test_tracebacks_are_redacted():
@@ -224,9 +224,9 @@ def test_stop_finishes_requests_in_flight(run_program, api_environment, postgres
             api.process.terminate()
             until(lambda: _refused(api.port), what="no new connection is accepted")
             assert api.process.poll() is None
-        thread.join(15)
+        thread.join(30)
     assert answers[0].status_code == 201
-    assert api.process.wait(15) == 0
+    assert api.process.wait(30) == 0
     with postgres.connect(database) as connection:
         assert connection.execute("SELECT title FROM tickets").fetchall() == [("in flight",)]
         assert connection.execute("SELECT count(*) FROM service_readiness").fetchone() == (0,)
@@ -244,8 +244,8 @@ def _refused(port: int) -> bool:
 
 def test_rate_limit_spares_probes(run_program, api_environment, redis_server):
     api = run_program("api", RATE_LIMIT_PER_MINUTE="5", **api_environment).ready()
-    if time.time() % 60 > 55:  # the counted minute must not end in the middle
-        time.sleep(6)
+    if time.time() % 60 > 50:  # the counted minute must not end in the middle
+        time.sleep(61 - time.time() % 60)
     statuses = [api.client.get("/api/v1/tickets").status_code for _number in range(8)]
     assert statuses == [200] * 5 + [429] * 3
     refused = api.client.get("/api/v1/tickets")
