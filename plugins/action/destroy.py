@@ -22,7 +22,9 @@ class ActionModule(ClusterAction):
         begun = time.monotonic()
         deleted: list[str] = []
         while True:
-            result = self.call("destroy", {**arguments, "holder": self.holder(task_vars), "seconds": CALL_SECONDS}, task_vars)
+            result = self.call(
+                "destroy", {**arguments, "holder": self.holder(task_vars), "seconds": CALL_SECONDS}, task_vars
+            )
             deleted += [title for title in result.get("deleted") or [] if title not in deleted]
             if result.get("failed") or not result.get("waiting"):
                 break

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible import constants as C
-
 from ansible_collections.twisterlab.platform.plugins.module_utils import _stage
 from ansible_collections.twisterlab.platform.plugins.plugin_utils.cluster_action import ClusterAction
 

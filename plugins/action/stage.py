@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
-
 from ansible_collections.twisterlab.platform.plugins.module_utils import _secrets, _stage
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
 
@@ -77,11 +75,13 @@ class ActionModule(ActionBase):
         except AnsibleError as error:
             raise AnsibleActionFail(f"Template {name} cannot be read: {error}") from error
         search_path = []
-        for part in [*task_vars.get("ansible_search_path", []), self._loader.get_basedir(), os.path.dirname(source)]:
-            search_path += [os.path.join(part, "templates"), part]
+        for part in [*task_vars.get("ansible_search_path", []), self._loader.get_basedir(), str(Path(source).parent)]:
+            search_path += [str(Path(part) / "templates"), str(part)]
         templar = self._templar.copy_with_new_env(searchpath=search_path, available_variables=task_vars)
         try:
-            found = templar.template(text, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True})
+            found = templar.template(
+                text, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True}
+            )
         except AnsibleError as error:
             raise AnsibleActionFail(f"Template {name} cannot be rendered: {error}") from error
         if isinstance(found, (dict, list)):

@@ -55,7 +55,13 @@ class Api(Protocol):
         """Merge patch."""
 
     def delete(
-        self, kind: Kind, name: str, namespace: str | None = None, uid: str = "", propagation: str = "Background", dry_run: bool = False
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str | None = None,
+        uid: str = "",
+        propagation: str = "Background",
+        dry_run: bool = False,
     ) -> bool:
         """Delete; False when it was not there (or is another one than `uid`)."""
 
@@ -79,7 +85,9 @@ def each(items: Iterable[Item], work: Callable[[Item], Result], workers: int = W
     return [future.result() for future in futures]
 
 
-def attempt(items: Iterable[Item], work: Callable[[Item], Result]) -> list[tuple[Item, Result | None, Exception | None]]:
+def attempt(
+    items: Iterable[Item], work: Callable[[Item], Result]
+) -> list[tuple[Item, Result | None, Exception | None]]:
     """Like `each`, but with every item's own error beside it."""
 
     def one(item: Item) -> tuple[Item, Result | None, Exception | None]:

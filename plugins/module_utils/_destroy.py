@@ -6,6 +6,7 @@ Only objects with our labels are touched. What stays is named, so that nobody wo
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +70,16 @@ class Destroy:
         check_mode: only say what would go.
     """
 
-    def __init__(self, api: Api, clock: Clock, namespace: str, holder: _lease.Holder, purge: bool, check_mode: bool, dead: Any = _lease.is_dead) -> None:
+    def __init__(
+        self,
+        api: Api,
+        clock: Clock,
+        namespace: str,
+        holder: _lease.Holder,
+        purge: bool,
+        check_mode: bool,
+        dead: Any = _lease.is_dead,
+    ) -> None:
         self._api, self._clock, self._namespace, self._purge, self._check = api, clock, namespace, purge, check_mode
         self._lease = _lease.Lease(api, namespace, holder, dead)
         self._result = Removal()
@@ -96,6 +106,10 @@ class Destroy:
         self._lease.keep()
         try:
             self._remove(found, deadline)
+        except PlatformError:
+            with contextlib.suppress(PlatformError):
+                self._lease.end()
+            raise
         finally:
             self._lease.stop()
         if not self._result.waiting and not self._result.namespace_deleted:
@@ -164,7 +178,7 @@ class Destroy:
         secret = self._api.get(kinds.SECRET, _secrets.SECRET_NAME, self._namespace)
         if secret is not None and objects.is_ours(secret):
             found.append({**secret, "data": {}})
-        found += _record.Records(self._api, self._namespace).list()
+        found += _record.Records(self._api, self._namespace).all()
         return found
 
     def _delete(self, found: list[Object]) -> None:
@@ -186,7 +200,9 @@ class Destroy:
     def _delete_one(self, obj: Object) -> bool:
         kind = self._kind(obj)
         namespace = self._namespace if kind.namespaced else None
-        return self._api.delete(kind, objects.name(obj), namespace, uid=str(meta(obj).get("uid", "")), dry_run=self._check)
+        return self._api.delete(
+            kind, objects.name(obj), namespace, uid=str(meta(obj).get("uid", "")), dry_run=self._check
+        )
 
     def _kind(self, obj: Object) -> Kind:
         return self._api.kind(obj["apiVersion"], obj["kind"])
@@ -249,7 +265,12 @@ class Destroy:
         found = []
         for items in each(self._api.namespaced_kinds(), one):  # type: ignore[attr-defined]
             for obj in items:
-                if objects.is_ours(obj) or objects.owner(obj) or obj["kind"] in DERIVED_KINDS or (obj["kind"], objects.name(obj)) in SYSTEM_OBJECTS:
+                if (
+                    objects.is_ours(obj)
+                    or objects.owner(obj)
+                    or obj["kind"] in DERIVED_KINDS
+                    or (obj["kind"], objects.name(obj)) in SYSTEM_OBJECTS
+                ):
                     continue
                 found.append(objects.title(obj))
         return sorted(found)
@@ -261,7 +282,11 @@ def text(removal: Removal, namespace: str, check_mode: bool) -> str:
         return f"namespace {namespace} does not exist; there is nothing to remove"
     done = "would be removed" if check_mode else "removed"
     number = len(removal.deleted)
-    head = f"{number} {'object' if number == 1 else 'objects'} {done} from namespace {namespace}" if number else f"nothing to remove from namespace {namespace}"
+    head = (
+        f"{number} {'object' if number == 1 else 'objects'} {done} from namespace {namespace}"
+        if number
+        else f"nothing to remove from namespace {namespace}"
+    )
     by_reason: dict[str, list[str]] = {}
     for title, why in removal.kept:
         by_reason.setdefault(why, []).append(title)

@@ -198,7 +198,9 @@ def report(outcome: Outcome, namespace: str, timeout: float) -> str:
     for check in rest:
         lines.append(f"- {line(check)}")
         if check.logs:
-            lines.append(f"  last lines of the log of {check.pod}/{check.container}{' before it crashed' if check.crashed else ''}:")
+            lines.append(
+                f"  last lines of the log of {check.pod}/{check.container}{' before it crashed' if check.crashed else ''}:"
+            )
             lines += [f"    {part}" for part in check.logs]
     return "\n".join(lines)
 
@@ -210,7 +212,9 @@ def conclude(records: Records, lease: Lease | None, number: int, outcome: Outcom
         The summary of the healthy release before it, when this one failed.
     """
     if number:
-        records.conclude(number, "healthy" if outcome.state == READY else "failed", "" if outcome.state == READY else text)
+        records.conclude(
+            number, "healthy" if outcome.state == READY else "failed", "" if outcome.state == READY else text
+        )
     if lease:
         lease.end()
     if outcome.state == READY:

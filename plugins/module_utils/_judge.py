@@ -29,8 +29,16 @@ IMAGE_REASONS = (
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable",
     "SignatureValidationFailed",
 )  # fmt: skip
-CREATE_REASONS = ("CreateContainerError", "RunContainerError", "PostStartHookError", "PreStartHookError", "PreCreateHookError")
-FINAL_CREATE = re.compile(r"executable file not found|no such file or directory|permission denied|exec format error|not a directory|is a directory")
+CREATE_REASONS = (
+    "CreateContainerError",
+    "RunContainerError",
+    "PostStartHookError",
+    "PreStartHookError",
+    "PreCreateHookError",
+)
+FINAL_CREATE = re.compile(
+    r"executable file not found|no such file or directory|permission denied|exec format error|not a directory|is a directory"
+)
 PASSING = re.compile(
     r"timeout|timed out|deadline exceeded|connection refused|connection reset|temporary failure|server misbehaving|no such host|\bEOF\b"
     r"|too many requests|toomanyrequests|50[0-9] |try again|has been modified|no endpoints available|network is unreachable",
@@ -198,7 +206,9 @@ class Judge:
             return self._check(obj, WAITING, "the controller has not seen the change yet")
         revision = status.get("updateRevision")
         pods = [pod for pod in self._pods[_uid(obj)] if not meta(pod).get("deletionTimestamp")]
-        newest = [pod for pod in pods if not revision or objects.labels(pod).get("controller-revision-hash") == revision]
+        newest = [
+            pod for pod in pods if not revision or objects.labels(pod).get("controller-revision-hash") == revision
+        ]
         ready = sum(1 for pod in newest if _is_ready(pod))
         if ready >= wanted and len(newest) >= wanted and len(pods) == len(newest):
             return self._check(obj, READY)
@@ -221,7 +231,7 @@ class Judge:
         available, updated = int(status.get("numberAvailable") or 0), int(status.get("updatedNumberScheduled") or 0)
         if available >= wanted and updated >= wanted:
             return self._check(obj, READY)
-        generation = objects.annotations(obj).get("deprecated.daemonset.template.generation")
+        generation = objects.notes(obj).get("deprecated.daemonset.template.generation")
         pods = [
             pod
             for pod in self._pods[_uid(obj)]
@@ -241,12 +251,14 @@ class Judge:
             last = max(pods, key=lambda pod: str(meta(pod).get("creationTimestamp", "")), default=None)
             if last:
                 check.pod = objects.name(last)
-                names = [item for item in objects.containers(last.get("spec") or {})]
+                names = list(objects.containers(last.get("spec") or {}))
                 check.container, check.image = str(names[-1].get("name", "")), str(names[-1].get("image", ""))
             return check
         if _condition(obj, "Complete").get("status") == "True" or (obj.get("spec") or {}).get("suspend"):
             return self._check(obj, READY)
-        broken = self._worst(obj, [pod for pod in pods if (pod.get("status") or {}).get("phase") in ("Pending", "Running")])
+        broken = self._worst(
+            obj, [pod for pod in pods if (pod.get("status") or {}).get("phase") in ("Pending", "Running")]
+        )
         if broken and broken.state == BROKEN:
             return broken
         refused = self._failed_create(obj) if not pods else None
@@ -274,15 +286,28 @@ class Judge:
             return self._check(obj, READY)
         if phase == "Lost":
             return self._check(obj, BROKEN, "its volume is lost")
-        event = self._event(obj, ("ProvisioningFailed", "FailedBinding", "WaitForFirstConsumer", "ExternalProvisioning", "WaitForPodScheduled"))
-        reason, message = (str(event.get("reason")), str(event.get("message"))) if event else ("", "not bound to a volume yet")
+        event = self._event(
+            obj,
+            (
+                "ProvisioningFailed",
+                "FailedBinding",
+                "WaitForFirstConsumer",
+                "ExternalProvisioning",
+                "WaitForPodScheduled",
+            ),
+        )
+        reason, message = (
+            (str(event.get("reason")), str(event.get("message"))) if event else ("", "not bound to a volume yet")
+        )
         key = f"claim/{_uid(obj)}"
         if reason in ("ProvisioningFailed", "FailedBinding"):
             return self._check(obj, self._after_grace(key + "/failed"), f"not bound: {message}")
         used = any(objects.name(obj) in objects.claim_names(pod.get("spec") or {}) for pod in self._snapshot.of("Pod"))
         if reason == "WaitForFirstConsumer" and not used:
             return self._check(obj, READY, "bound when its first pod comes")
-        return self._check(obj, self._after_grace(key + "/slow", max(self.grace, PROVISION_SECONDS)), f"not bound: {message}")
+        return self._check(
+            obj, self._after_grace(key + "/slow", max(self.grace, PROVISION_SECONDS)), f"not bound: {message}"
+        )
 
     def _autoscaler(self, obj: Object) -> Check:
         active, able = _condition(obj, "ScalingActive"), _condition(obj, "AbleToScale")
@@ -294,7 +319,9 @@ class Judge:
         if active.get("status") != "True":
             if "could not find the requested resource" in message:
                 why = f"{message}; install metrics-server"
-                return self._check(obj, self._after_grace(f"metrics/{_uid(obj)}", max(self.grace, PROVISION_SECONDS)), why)
+                return self._check(
+                    obj, self._after_grace(f"metrics/{_uid(obj)}", max(self.grace, PROVISION_SECONDS)), why
+                )
             return self._check(obj, WAITING, f"has no figures yet ({brief(message, 90)})")
         missing = _missing_metrics(obj)
         if missing:
@@ -374,9 +401,13 @@ class Judge:
         for need in objects.needs(workload):
             since = self._available_since(need)
             if since is None:
-                return self._on_pod(workload, pod, WAITING, f"{why}; it needs {need}, which is not ready yet", state, crashed)
+                return self._on_pod(
+                    workload, pod, WAITING, f"{why}; it needs {need}, which is not ready yet", state, crashed
+                )
             if begun and begun < since + timedelta(seconds=SETTLE_SECONDS):
-                return self._on_pod(workload, pod, WAITING, f"{why}; that run began before {need} was ready", state, crashed)
+                return self._on_pod(
+                    workload, pod, WAITING, f"{why}; that run began before {need} was ready", state, crashed
+                )
         return self._on_pod(workload, pod, BROKEN, why, state, crashed)
 
     def _available_since(self, component: str) -> datetime | None:
@@ -387,7 +418,9 @@ class Judge:
                 if objects.component(obj) != component or int((obj.get("spec") or {}).get("replicas", 1)) == 0:
                     continue
                 owners = {_uid(obj)} | {
-                    _uid(item) for item in self._snapshot.of("ReplicaSet") if objects.owner(item).get("uid") == _uid(obj)
+                    _uid(item)
+                    for item in self._snapshot.of("ReplicaSet")
+                    if objects.owner(item).get("uid") == _uid(obj)
                 }
                 since = [
                     moment
@@ -405,7 +438,9 @@ class Judge:
     def _unready(self, workload: Object, pod: Object) -> Check:
         status = pod.get("status") or {}
         mount = self._event(pod, MOUNT_REASONS)
-        if mount and not any((item.get("state") or {}).get("running") for item in status.get("containerStatuses") or []):
+        if mount and not any(
+            (item.get("state") or {}).get("running") for item in status.get("containerStatuses") or []
+        ):
             message = str(mount.get("message"))
             final = "not found" in message and self._after_grace(f"mount/{_uid(pod)}") == BROKEN
             return self._on_pod(workload, pod, BROKEN if final else WAITING, f"{mount.get('reason')}: {brief(message)}")
@@ -429,7 +464,8 @@ class Judge:
         found = [
             event
             for event in self._events.get((str(obj.get("kind")), objects.name(obj)), [])
-            if event.get("reason") in reasons and (event.get("involvedObject") or {}).get("uid") in (None, "", _uid(obj))
+            if event.get("reason") in reasons
+            and (event.get("involvedObject") or {}).get("uid") in (None, "", _uid(obj))
         ]
         return max(found, key=_event_time, default=None)
 
@@ -453,13 +489,27 @@ class Judge:
         """A verdict on a workload with the state of its worst pod beside it."""
         if pod is None:
             return self._check(obj, state, why)
-        return Check(pod.title, pod.component, state, f"{why}; {pod.reason}", pod.pod, pod.container, pod.image, pod.crashed)
+        return Check(
+            pod.title, pod.component, state, f"{why}; {pod.reason}", pod.pod, pod.container, pod.image, pod.crashed
+        )
 
-    def _on_pod(self, workload: Object, pod: Object, state: str, reason: str, container: Object | None = None, crashed: bool = False) -> Check:
-        check = Check(objects.title(workload), objects.component(workload), state, reason, pod=objects.name(pod), crashed=crashed)
+    def _on_pod(
+        self,
+        workload: Object,
+        pod: Object,
+        state: str,
+        reason: str,
+        container: Object | None = None,
+        crashed: bool = False,
+    ) -> Check:
+        check = Check(
+            objects.title(workload), objects.component(workload), state, reason, pod=objects.name(pod), crashed=crashed
+        )
         if container:
             check.container = str(container.get("name", ""))
-            written = {str(item.get("name")): str(item.get("image")) for item in objects.containers(pod.get("spec") or {})}
+            written = {
+                str(item.get("name")): str(item.get("image")) for item in objects.containers(pod.get("spec") or {})
+            }
             check.image = written.get(check.container, str(container.get("image", "")))
         return check
 
@@ -472,9 +522,17 @@ def overall(checks: list[Check]) -> str:
 def line(check: Check) -> str:
     """One check for people."""
     where = f"pod {check.pod}" if check.pod and not check.title.startswith("Pod/") else ""
-    where += f", container {check.container}" if check.container and where else (f"container {check.container}" if check.container else "")
+    where += (
+        f", container {check.container}"
+        if check.container and where
+        else (f"container {check.container}" if check.container else "")
+    )
     where += f", image {check.image}" if check.image else ""
-    return f"{check.title} is {check.state}" + (f": {check.reason}" if check.reason else "") + (f" [{where}]" if where else "")
+    return (
+        f"{check.title} is {check.state}"
+        + (f": {check.reason}" if check.reason else "")
+        + (f" [{where}]" if where else "")
+    )
 
 
 def _uid(obj: Object | None) -> str:
@@ -488,7 +546,7 @@ def _observed(obj: Object) -> bool:
 def _condition(obj: Object, kind: str) -> Object:
     for item in (obj.get("status") or {}).get("conditions") or []:
         if item.get("type") == kind:
-            return item  # type: ignore[no-any-return]
+            return item
     return {}
 
 
@@ -497,13 +555,18 @@ def _is_ready(pod: Object) -> bool:
 
 
 def _revision(replica_set: Object) -> int:
-    text = objects.annotations(replica_set).get("deployment.kubernetes.io/revision", "0")
+    text = objects.notes(replica_set).get("deployment.kubernetes.io/revision", "0")
     return int(text) if text.isdigit() else 0
 
 
 def _event_time(event: Object) -> str:
     series = event.get("series") or {}
-    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"), meta(event).get("creationTimestamp"))
+    times = (
+        series.get("lastObservedTime"),
+        event.get("lastTimestamp"),
+        event.get("eventTime"),
+        meta(event).get("creationTimestamp"),
+    )
     return max((str(item) for item in times if item), default="")
 
 

@@ -74,7 +74,9 @@ CLUSTER_ROLE_BINDING = Kind(
     "rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False, order=25
 )
 STORAGE_CLASS = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False, order=10, listed=False)
-PRIORITY_CLASS = Kind("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", namespaced=False, order=10, listed=False)
+PRIORITY_CLASS = Kind(
+    "scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", namespaced=False, order=10, listed=False
+)
 QUOTA = Kind("v1", "ResourceQuota", "resourcequotas", order=10)
 LIMITS = Kind("v1", "LimitRange", "limitranges", order=10)
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases", listed=False)

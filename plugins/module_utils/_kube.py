@@ -13,8 +13,9 @@ import shlex
 import threading
 import time
 import traceback
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 from . import _kinds as kinds
@@ -30,7 +31,7 @@ try:
     from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as core_client
     from ansible_collections.kubernetes.core.plugins.module_utils.k8sdynamicclient import K8SDynamicClient
-    from kubernetes.client.rest import ApiException
+    from kubernetes.client.exceptions import ApiException
 except ImportError:
     IMPORT_ERROR = traceback.format_exc()
     AUTH_ARG_SPEC = {}
@@ -52,6 +53,9 @@ def argument_spec(**own: dict[str, Any]) -> dict[str, Any]:
     spec["cluster"] = {"type": "str", "choices": ["local", "given", "current"], "default": "given"}
     spec.update(own)
     return spec
+
+
+Kinds = list[Kind]
 
 
 class RealClock:
@@ -85,15 +89,17 @@ def settings(params: dict[str, Any]) -> dict[str, Any]:
     Raises:
         Refused: nothing is given and `cluster` is not `current`.
     """
-    found: dict[str, Any] = {name: params.get(name) or os.environ.get(variable) or None for name, variable in ENVIRONMENT.items()}
+    found: dict[str, Any] = {
+        name: params.get(name) or os.environ.get(variable) or None for name, variable in ENVIRONMENT.items()
+    }
     found["given"] = any(found.values())
     if not found["given"] and params.get("cluster") != "current":
         raise Refused(NOT_GIVEN)
     kubeconfig = found["kubeconfig"]
     if isinstance(kubeconfig, str):
-        found["kubeconfig"] = os.path.expanduser(kubeconfig)
+        found["kubeconfig"] = str(Path(kubeconfig).expanduser())
     elif not kubeconfig and not found["host"]:
-        found["default"] = os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")
+        found["default"] = os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     return found
 
 
@@ -128,7 +134,9 @@ class Cluster:
         except kubernetes.config.ConfigException as error:
             raise Refused(config_sentence(where, str(error))) from error
         except (OSError, ValueError) as error:
-            raise Refused(f"The kubeconfig {where['kubeconfig'] or where.get('default')} cannot be used: {error}.") from error
+            raise Refused(
+                f"The kubeconfig {where['kubeconfig'] or where.get('default')} cannot be used: {error}."
+            ) from error
         # Every retry is ours to decide; the pool must serve all workers at once.
         configuration.retries = 0
         configuration.connection_pool_maxsize = 16
@@ -194,12 +202,18 @@ class Cluster:
         raw: bool,
         timeout: tuple[float, float] | None,
     ) -> Any:
-        options: dict[str, Any] = {"header_params": {"Accept": accept}, "query_params": list(query or []), "serialize": False}
+        options: dict[str, Any] = {
+            "header_params": {"Accept": accept},
+            "query_params": list(query or []),
+            "serialize": False,
+        }
         if content_type:
             options["content_type"] = content_type
         begun = time.monotonic()
         try:
-            answer = self._dynamic.request(method, path, body=body, _request_timeout=timeout or self._timeout, **options)
+            answer = self._dynamic.request(
+                method, path, body=body, _request_timeout=timeout or self._timeout, **options
+            )
             data = answer.data
         except ApiException as error:
             if not error.status:
@@ -217,13 +231,13 @@ class Cluster:
 
     def _set_time(self, date: str | None) -> None:
         try:
-            self._offset = parsedate_to_datetime(date or "") - datetime.now(timezone.utc)
+            self._offset = parsedate_to_datetime(date or "") - datetime.now(UTC)
         except (TypeError, ValueError):
             return
 
     def now(self) -> datetime:
         """The server's time in UTC, as its last answer told it."""
-        return datetime.now(timezone.utc) + self._offset
+        return datetime.now(UTC) + self._offset
 
     # -- kinds ----------------------------------------------------------------------------------------------------
 
@@ -245,19 +259,23 @@ class Cluster:
                     raise
                 found = []
             self._discovered[api_version] = [
-                Kind(api_version, item["kind"], item["name"], bool(item.get("namespaced"))) for item in found if "/" not in item["name"]
+                Kind(api_version, item["kind"], item["name"], bool(item.get("namespaced")))
+                for item in found
+                if "/" not in item["name"]
             ]
         for item in self._discovered[api_version]:
             if item.name == name:
                 return item
-        raise Refused(f"This cluster has no kind {name} of {api_version}: install the operator that brings it, or leave the object out.")
+        raise Refused(
+            f"This cluster has no kind {name} of {api_version}: install the operator that brings it, or leave the object out."
+        )
 
     # -- objects --------------------------------------------------------------------------------------------------
 
     def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
         """One object, or None when it does not exist."""
         try:
-            return self.request("get", kind.path(namespace, name), what=f"read {kind.name}/{name}")  # type: ignore[no-any-return]
+            return self.request("get", kind.path(namespace, name), what=f"read {kind.name}/{name}")
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -270,7 +288,11 @@ class Cluster:
         query = [("limit", "500")]
         query += [("labelSelector", labels)] if labels else []
         query += [("fieldSelector", fields)] if fields else []
-        accept = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json" if metadata_only else "application/json"
+        accept = (
+            "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
+            if metadata_only
+            else "application/json"
+        )
         found: list[Object] = []
         token = ""
         while True:
@@ -297,11 +319,15 @@ class Cluster:
 
     def create(self, obj: Object, dry_run: bool = False) -> Object:
         """Create; a 409 says that it exists."""
-        return self._write("post", obj, [("fieldManager", MANAGER)] + ([("dryRun", "All")] if dry_run else []), "create")
+        return self._write(
+            "post", obj, [("fieldManager", MANAGER)] + ([("dryRun", "All")] if dry_run else []), "create"
+        )
 
     def replace(self, obj: Object, dry_run: bool = False) -> Object:
         """Replace; guarded by `metadata.resourceVersion`."""
-        return self._write("put", obj, [("fieldManager", MANAGER)] + ([("dryRun", "All")] if dry_run else []), "replace", named=True)
+        return self._write(
+            "put", obj, [("fieldManager", MANAGER)] + ([("dryRun", "All")] if dry_run else []), "replace", named=True
+        )
 
     def _write(
         self, method: str, obj: Object, query: Any, verb: str, content_type: str | None = None, named: bool = False
@@ -309,13 +335,11 @@ class Cluster:
         kind = self.kind(obj["apiVersion"], obj["kind"])
         metadata = obj["metadata"]
         path = kind.path(metadata.get("namespace"), metadata["name"] if named else None)
-        return self.request(  # type: ignore[no-any-return]
-            method, path, body=obj, query=query, what=f"{verb} {title(obj)}", content_type=content_type
-        )
+        return self.request(method, path, body=obj, query=query, what=f"{verb} {title(obj)}", content_type=content_type)
 
     def merge(self, kind: Kind, name: str, namespace: str | None, patch: Object) -> Object:
         """Merge patch."""
-        return self.request(  # type: ignore[no-any-return]
+        return self.request(
             "patch",
             kind.path(namespace, name),
             body=patch,
@@ -325,7 +349,13 @@ class Cluster:
         )
 
     def delete(
-        self, kind: Kind, name: str, namespace: str | None = None, uid: str = "", propagation: str = "Background", dry_run: bool = False
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str | None = None,
+        uid: str = "",
+        propagation: str = "Background",
+        dry_run: bool = False,
     ) -> bool:
         """Delete; False when it was not there (or is another one than `uid`)."""
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
@@ -346,7 +376,14 @@ class Cluster:
         query = [("container", container), ("tailLines", str(lines)), ("limitBytes", "65536")]
         query += [("previous", "true")] if previous else []
         try:
-            text = self.request("get", kinds.POD.path(namespace, pod, "log"), query=query, what=f"read the log of {pod}", accept="*/*", raw=True)
+            text = self.request(
+                "get",
+                kinds.POD.path(namespace, pod, "log"),
+                query=query,
+                what=f"read the log of {pod}",
+                accept="*/*",
+                raw=True,
+            )
         except ApiError:
             return None
         return str(text) or None
@@ -355,11 +392,15 @@ class Cluster:
 
     def version(self, timeout: tuple[float, float]) -> Object:
         """The server's version; the first word of a conversation, hence the timeout of its own."""
-        return self.request("get", "/version", what="read the version", timeout=timeout)  # type: ignore[no-any-return]
+        return self.request("get", "/version", what="read the version", timeout=timeout)
 
     def rules(self, namespace: str) -> Object:
         """What we may do in a namespace: the status of a SelfSubjectRulesReview."""
-        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectRulesReview",
+            "spec": {"namespace": namespace},
+        }
         path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
         return self.request("post", path, body=body, what="ask for our rights").get("status") or {}
 
@@ -371,12 +412,16 @@ class Cluster:
             attributes["subresource"] = sub
         if namespace:
             attributes["namespace"] = namespace
-        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         status = self.request("post", path, body=body, what=f"ask whether we may {verb} {resource}").get("status") or {}
         return bool(status.get("allowed"))
 
-    def namespaced_kinds(self) -> list[Kind]:
+    def namespaced_kinds(self) -> Kinds:
         """Every kind of the cluster whose objects live in namespaces and can be listed."""
         groups = ["/api/v1"]
         for group in self.request("get", "/apis", what="list the API groups").get("groups") or []:
@@ -441,6 +486,8 @@ def config_sentence(where: dict[str, Any], cause: str) -> str:
     if not path:
         return f"The kubeconfig cannot be used: {cause}."
     files = [part for part in str(path).split(os.pathsep) if part]
-    if not any(os.path.exists(part) for part in files):
-        return f"The kubeconfig {path} does not exist: set twisterlab_kubeconfig to the file that your cluster gave you."
+    if not any(Path(part).exists() for part in files):
+        return (
+            f"The kubeconfig {path} does not exist: set twisterlab_kubeconfig to the file that your cluster gave you."
+        )
     return f"The kubeconfig {path} cannot be used: {cause}."

@@ -14,7 +14,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from . import _kinds as kinds
@@ -87,7 +87,7 @@ def is_dead(identity: str, run: str) -> bool:
 
 def stamp(moment: datetime) -> str:
     """A time as a Lease writes it."""
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def moment_of(text: str | None) -> datetime | None:
@@ -113,7 +113,7 @@ def verdict(lease: Object | None, me: Holder, now: datetime, dead: Callable[[str
         return "create"
     spec = lease.get("spec") or {}
     identity = str(spec.get("holderIdentity") or "")
-    run = objects.annotations(lease).get(RUN_NOTE, "")
+    run = objects.notes(lease).get(RUN_NOTE, "")
     if identity == me.identity and run == me.run:
         return "renew"
     renewed = moment_of(spec.get("renewTime"))
@@ -213,7 +213,7 @@ class Lease:
         spec = (lease or {}).get("spec") or {}
         if lease is None or spec.get("holderIdentity") != self._me.identity:
             return
-        if objects.annotations(lease).get(RUN_NOTE) != self._me.run:
+        if objects.notes(lease).get(RUN_NOTE) != self._me.run:
             return
         spec.update(holderIdentity="", renewTime=stamp(self._api.now()))
         try:

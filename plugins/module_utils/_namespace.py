@@ -26,7 +26,9 @@ def state(namespace: Object | None, name: str) -> str:
     if namespace is None:
         return ABSENT
     if meta(namespace).get("deletionTimestamp") or (namespace.get("status") or {}).get("phase") == "Terminating":
-        raise Refused(f"The namespace {name} is being deleted: wait until it is gone (kubectl get namespace {name}) and run again.")
+        raise Refused(
+            f"The namespace {name} is being deleted: wait until it is gone (kubectl get namespace {name}) and run again."
+        )
     if objects.is_ours(namespace):
         return OWN
     if objects.labels(namespace).get(objects.ALLOWED, "").lower() == "true":

@@ -37,7 +37,7 @@ def labels(obj: Object) -> dict[str, str]:
     return meta(obj).get("labels") or {}
 
 
-def annotations(obj: Object) -> dict[str, str]:
+def notes(obj: Object) -> dict[str, str]:
     """The object's annotations; empty when there are none."""
     return meta(obj).get("annotations") or {}
 
@@ -70,12 +70,12 @@ def is_ours(obj: Object) -> bool:
 
 def is_kept(obj: Object) -> bool:
     """Whether an annotation forbids deleting the object."""
-    return annotations(obj).get(KEEP, "").lower() in ("true", "yes", "1")
+    return notes(obj).get(KEEP, "").lower() in ("true", "yes", "1")
 
 
 def needs(obj: Object) -> list[str]:
     """The components the object's pods declare to need."""
-    return [part.strip() for part in annotations(obj).get(NEEDS, "").split(",") if part.strip()]
+    return [part.strip() for part in notes(obj).get(NEEDS, "").split(",") if part.strip()]
 
 
 def template(obj: Object) -> Object | None:
@@ -170,7 +170,7 @@ def owner(obj: Object) -> Object:
     """The controlling owner reference; empty when there is none."""
     for ref in meta(obj).get("ownerReferences") or []:
         if ref.get("controller"):
-            return ref  # type: ignore[no-any-return]
+            return ref
     return {}
 
 

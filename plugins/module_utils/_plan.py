@@ -17,7 +17,7 @@ from . import _kinds as kinds
 from . import _objects as objects
 from . import _secrets
 from ._api import MANAGER, Api, attempt, each
-from ._errors import ApiError, PlatformError, Refused
+from ._errors import ApiError, Refused
 from ._kinds import Kind
 from ._objects import Object
 
@@ -105,16 +105,22 @@ def placed(found: list[Object], namespace: str, api: Api) -> list[Object]:
         kind = api.kind(obj["apiVersion"], obj["kind"])
         own = objects.meta(obj).get("namespace")
         if kind is kinds.NAMESPACE and objects.name(obj) != namespace:
-            raise Refused(f"Namespace/{objects.name(obj)} is staged for a release to {namespace}: stage only the namespace twisterlab_namespace.")
+            raise Refused(
+                f"Namespace/{objects.name(obj)} is staged for a release to {namespace}: stage only the namespace twisterlab_namespace."
+            )
         if kind.namespaced and own not in (None, namespace):
-            raise Refused(f"{objects.title(obj)} is written for namespace {own}, and this release goes to {namespace}: use twisterlab_namespace in its template.")
+            raise Refused(
+                f"{objects.title(obj)} is written for namespace {own}, and this release goes to {namespace}: use twisterlab_namespace in its template."
+            )
         if kind.namespaced:
             obj["metadata"]["namespace"] = namespace
         result.append(obj)
     return result
 
 
-def add_checksums(found: list[Object], live: Inventory, values: dict[str, str], secret: str = _secrets.SECRET_NAME) -> None:
+def add_checksums(
+    found: list[Object], live: Inventory, values: dict[str, str], secret: str = _secrets.SECRET_NAME
+) -> None:
     """Annotate pod templates with digests of the Secret's keys and ConfigMaps they refer to, so that a change rolls them.
 
     A ConfigMap that is not staged in this run counts with what is in the cluster: a partial run must not roll pods.
@@ -145,7 +151,9 @@ def check_references(found: list[Object], values: dict[str, str], secret: str = 
         Refused: naming the workload and the key.
     """
     for obj in found:
-        for key in sorted(objects.secret_keys(objects.pod_spec(obj), secret, required=True) - {objects.ALL_KEYS} - set(values)):
+        for key in sorted(
+            objects.secret_keys(objects.pod_spec(obj), secret, required=True) - {objects.ALL_KEYS} - set(values)
+        ):
             raise Refused(
                 f"{objects.title(obj)} refers to the key {key} of Secret {secret}, which nobody makes: "
                 f"supply it with twisterlab_secrets: {{{key}: <value>}}, or remove it from the secret_env of {objects.variable_of(objects.component(obj))}."
@@ -167,7 +175,11 @@ def make(api: Api, desired: list[Object], live: Inventory, fresh: bool) -> list[
     steps = [Step(obj, api.kind(obj["apiVersion"], obj["kind"]), live.of(obj)) for obj in desired]
     if not fresh:
         each([step for step in steps if step.live is None], lambda step: _refuse_foreign(api, step))
-    problems = [f"{objects.title(step.desired)}: {error}" for step, _none, error in attempt(steps, lambda step: _ask(api, step)) if error]
+    problems = [
+        f"{objects.title(step.desired)}: {error}"
+        for step, _none, error in attempt(steps, lambda step: _ask(api, step))
+        if error
+    ]
     if problems:
         raise Refused("The cluster refuses " + "; ".join(problems))
     return steps
@@ -185,11 +197,19 @@ def _refuse_foreign(api: Api, step: Step) -> None:
     found = api.get(step.kind, objects.name(step.desired), namespace)
     if found is None:
         return
-    if objects.is_ours(found) and objects.labels(found).get(objects.INSTANCE) == objects.labels(step.desired).get(objects.INSTANCE):
+    if objects.is_ours(found) and objects.labels(found).get(objects.INSTANCE) == objects.labels(step.desired).get(
+        objects.INSTANCE
+    ):
         step.live = found
         return
     where = f" in namespace {namespace}" if namespace else ""
-    labels = " ".join(f"{key}={value}" for key, value in {**objects.OURS, objects.INSTANCE: objects.labels(step.desired).get(objects.INSTANCE, "")}.items())
+    labels = " ".join(
+        f"{key}={value}"
+        for key, value in {
+            **objects.OURS,
+            objects.INSTANCE: objects.labels(step.desired).get(objects.INSTANCE, ""),
+        }.items()
+    )
     raise Refused(
         f"{objects.title(step.desired)} exists{where} and is not ours: remove or rename it, or hand it over with "
         f"'kubectl{' -n ' + namespace if namespace else ''} label {step.kind.name.lower()} {objects.name(step.desired)} {labels} --overwrite'."
@@ -287,7 +307,8 @@ def superfluous(live: Inventory, desired: list[Object], components: set[str]) ->
         What a prune deletes, and what is protected and stays.
     """
     wanted = {objects.key(obj) for obj in desired}
-    gone, kept = [], []
+    gone: list[Object] = []
+    kept: list[Object] = []
     for key, obj in sorted(live.live.items()):
         if key in wanted or objects.component(obj) not in components or objects.owner(obj):
             continue

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +82,28 @@ def describe_context(where: dict[str, Any]) -> str:
         if not present:
             if not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
                 return "none (the account of this pod)"
-            raise Refused(f"The kubeconfig {path} does not exist: set twisterlab_kubeconfig to the file that your cluster gave you.")
+            raise Refused(
+                f"The kubeconfig {path} does not exist: set twisterlab_kubeconfig to the file that your cluster gave you."
+            )
         documents = [_load(part) for part in present]
-    names = [str(item.get("name")) for document in documents for item in document.get("contexts") or [] if isinstance(item, dict)]
+    names = [
+        str(item.get("name"))
+        for document in documents
+        for item in document.get("contexts") or []
+        if isinstance(item, dict)
+    ]
     current = next((str(document["current-context"]) for document in documents if document.get("current-context")), "")
     wanted = str(where.get("context") or current)
     if not wanted:
-        raise Refused(f"The kubeconfig {path} has no current context: set twisterlab_context to one of {objects.sentence_list(names) or 'its contexts (it has none)'}.")
+        raise Refused(
+            f"The kubeconfig {path} has no current context: set twisterlab_context to one of {objects.sentence_list(names) or 'its contexts (it has none)'}."
+        )
     if wanted not in names:
         close = difflib.get_close_matches(wanted, names, n=1)
         hint = f"did you mean {close[0]}? It has" if close else "it has"
-        raise Refused(f"The context {wanted} is not in the kubeconfig {path}; {hint}: {objects.sentence_list(names) or 'no context at all'}; set twisterlab_context to one of them.")
+        raise Refused(
+            f"The context {wanted} is not in the kubeconfig {path}; {hint}: {objects.sentence_list(names) or 'no context at all'}; set twisterlab_context to one of them."
+        )
     return wanted
 
 
@@ -100,7 +111,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Refused(f"The kubeconfig {path} cannot be read ({error.strerror}): give yourself the right to read it.") from error
+        raise Refused(
+            f"The kubeconfig {path} cannot be read ({error.strerror}): give yourself the right to read it."
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Refused(f"The kubeconfig {path} is no YAML: fetch it from the cluster again.") from error
     if not isinstance(found, dict):
@@ -121,9 +134,13 @@ def check_version(answer: Object, findings: Findings) -> None:
         return
     minor = int(digits.group())
     if minor < OLDEST:
-        raise Refused(f"The cluster runs Kubernetes {findings.version}, and 1.{OLDEST} is the oldest that is supported: upgrade the cluster.")
+        raise Refused(
+            f"The cluster runs Kubernetes {findings.version}, and 1.{OLDEST} is the oldest that is supported: upgrade the cluster."
+        )
     if minor > NEWEST:
-        findings.warnings.append(f"The cluster runs Kubernetes {findings.version}; 1.{NEWEST} is the newest that this collection was tried with.")
+        findings.warnings.append(
+            f"The cluster runs Kubernetes {findings.version}; 1.{NEWEST} is the newest that this collection was tried with."
+        )
 
 
 def denied_sentence(server: str, where: dict[str, Any], configuration: Any, now: datetime) -> str:
@@ -156,12 +173,14 @@ def token_end(token: str) -> datetime | None:
         return None
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return datetime.fromtimestamp(float(claims["exp"]), timezone.utc)
+        return datetime.fromtimestamp(float(claims["exp"]), UTC)
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def missing_rights(rules: list[Object], needed: tuple[tuple[str, str, tuple[str, ...]], ...] = NEEDED) -> list[tuple[str, str, str]]:
+def missing_rights(
+    rules: list[Object], needed: tuple[tuple[str, str, tuple[str, ...]], ...] = NEEDED
+) -> list[tuple[str, str, str]]:
     """The (group, resource, verb) that no rule grants.
 
     Args:
@@ -183,7 +202,11 @@ def _grants(rule: Object, group: str, resource: str, verb: str) -> bool:
     plural, _, sub = resource.partition("/")
     names = rule.get("resources") or []
     covered = "*" in names or resource in names or (bool(sub) and (f"*/{sub}" in names or f"{plural}/*" in names))
-    return covered and bool({"*", group} & set(rule.get("apiGroups") or [])) and bool({"*", verb} & set(rule.get("verbs") or []))
+    return (
+        covered
+        and bool({"*", group} & set(rule.get("apiGroups") or []))
+        and bool({"*", verb} & set(rule.get("verbs") or []))
+    )
 
 
 def rights_sentence(missing: list[tuple[str, str, str]], namespace: str) -> str:
@@ -207,12 +230,22 @@ def check_storage(classes: list[Object], wanted: str, bound: bool) -> None:
         Refused: with the classes there are.
     """
     names = sorted(objects.name(item) for item in classes)
-    listed = f"it has: {objects.sentence_list(names)}" if names else "it has none: install a provisioner, such as local-path-provisioner"
+    listed = (
+        f"it has: {objects.sentence_list(names)}"
+        if names
+        else "it has none: install a provisioner, such as local-path-provisioner"
+    )
     if wanted and wanted not in names and not bound:
-        raise Refused(f"The storage class {wanted} does not exist in this cluster ({listed}): set twisterlab_storage_class to one that does.")
-    default = [item for item in classes if objects.annotations(item).get("storageclass.kubernetes.io/is-default-class") == "true"]
+        raise Refused(
+            f"The storage class {wanted} does not exist in this cluster ({listed}): set twisterlab_storage_class to one that does."
+        )
+    default = [
+        item for item in classes if objects.notes(item).get("storageclass.kubernetes.io/is-default-class") == "true"
+    ]
     if not wanted and not default and not bound:
-        raise Refused(f"This cluster has no default storage class ({listed}): set twisterlab_storage_class, or enable twisterlab_postgres and twisterlab_redis elsewhere.")
+        raise Refused(
+            f"This cluster has no default storage class ({listed}): set twisterlab_storage_class, or enable twisterlab_postgres and twisterlab_redis elsewhere."
+        )
 
 
 def check_nodes(nodes: list[Object], selector: dict[str, str], findings: Findings) -> None:
@@ -223,20 +256,30 @@ def check_nodes(nodes: list[Object], selector: dict[str, str], findings: Finding
     """
     ready = []
     for node in nodes:
-        conditions = {item.get("type"): item.get("status") for item in (node.get("status") or {}).get("conditions") or []}
+        conditions = {
+            item.get("type"): item.get("status") for item in (node.get("status") or {}).get("conditions") or []
+        }
         if conditions.get("Ready") == "True":
             ready.append(node)
     away = sorted(objects.name(node) for node in nodes if node not in ready)
     if not ready:
-        raise Refused(f"No node of the cluster is ready ({objects.sentence_list(away) or 'it has none'}): look at kubectl describe nodes.")
+        raise Refused(
+            f"No node of the cluster is ready ({objects.sentence_list(away) or 'it has none'}): look at kubectl describe nodes."
+        )
     if away:
         findings.warnings.append(f"These nodes are not ready: {objects.sentence_list(away)}.")
-    fitting = [node for node in ready if all(objects.labels(node).get(key) == str(value) for key, value in selector.items())]
+    fitting = [
+        node for node in ready if all(objects.labels(node).get(key) == str(value) for key, value in selector.items())
+    ]
     if not fitting:
         text = ", ".join(f"{key}={value}" for key, value in selector.items())
-        raise Refused(f"No ready node carries the labels {text} of twisterlab_node_selector: label one with 'kubectl label node {objects.name(ready[0])} {text.replace(', ', ' ')}'.")
+        raise Refused(
+            f"No ready node carries the labels {text} of twisterlab_node_selector: label one with 'kubectl label node {objects.name(ready[0])} {text.replace(', ', ' ')}'."
+        )
     if all((node.get("spec") or {}).get("unschedulable") for node in fitting):
-        raise Refused(f"Every node that may run our pods is cordoned: run 'kubectl uncordon {objects.name(fitting[0])}'.")
+        raise Refused(
+            f"Every node that may run our pods is cordoned: run 'kubectl uncordon {objects.name(fitting[0])}'."
+        )
 
 
 class Preflight:
@@ -300,7 +343,9 @@ class Preflight:
         missing = missing_rights(self._rules.get("resourceRules") or [], needed)
         if missing and (self._rules.get("incomplete") or len(missing) < 12):
             # The list may be incomplete where a webhook decides; ask about each of them.
-            answers = each(missing, lambda item: self._api.allowed(None if item[1] == "namespaces" else self._namespace, *item))
+            answers = each(
+                missing, lambda item: self._api.allowed(None if item[1] == "namespaces" else self._namespace, *item)
+            )
             missing = [item for item, allowed in zip(missing, answers, strict=True) if not allowed]
         if missing:
             raise Refused(rights_sentence(missing, self._namespace))
@@ -313,7 +358,11 @@ class Preflight:
                 raise
             self.findings.skipped.append("storage classes: no permission to list them")
             return
-        claims = [] if self.findings.namespace_state == _namespace.ABSENT else self._api.list(kinds.CLAIM, self._namespace, labels=objects.OURS_SELECTOR)
+        claims = (
+            []
+            if self.findings.namespace_state == _namespace.ABSENT
+            else self._api.list(kinds.CLAIM, self._namespace, labels=objects.OURS_SELECTOR)
+        )
         bound = any((item.get("status") or {}).get("phase") == "Bound" for item in claims)
         check_storage(classes, self._storage_class, bound)
 

@@ -120,7 +120,7 @@ def newest(found: list[Object]) -> Object | None:
 def summary_of(record: Object) -> dict[str, Any]:
     """The summary as data; empty when it cannot be read."""
     try:
-        return json.loads((record.get("data") or {}).get(SUMMARY_KEY, "{}"))  # type: ignore[no-any-return]
+        return json.loads((record.get("data") or {}).get(SUMMARY_KEY, "{}"))
     except ValueError:
         return {}
 
@@ -139,7 +139,7 @@ class Records:
         self._api = api
         self._namespace = namespace
 
-    def list(self) -> list[Object]:
+    def all(self) -> list[Object]:
         """Every record's metadata, without what it holds."""
         return self._api.list(kinds.CONFIG_MAP, self._namespace, labels=SELECTOR, metadata_only=True)
 
@@ -162,7 +162,7 @@ class Records:
             Its number.
         """
         for _turn in range(4):
-            found = self.list()
+            found = self.all()
             last = newest(found)
             before = self.components(self.read(number_of(last))) if last else []
             summary.number = (number_of(last) if last else 0) + 1
@@ -197,6 +197,8 @@ class Records:
 
     def last_healthy(self, before: int = 0) -> dict[str, Any]:
         """The summary of the newest healthy release (older than `before`, when given); empty when there is none."""
-        found = [item for item in self.list() if status_of(item) == "healthy" and (not before or number_of(item) < before)]
+        found = [
+            item for item in self.all() if status_of(item) == "healthy" and (not before or number_of(item) < before)
+        ]
         last = newest(found)
         return summary_of(self.read(number_of(last)) or {}) if last else {}

@@ -288,9 +288,13 @@ class Release:
             self._answer.unseen = self._live.unseen
         self._desired = found
         self._answer.total = len(found)
-        needed = self._declarations or any(objects.secret_keys(objects.pod_spec(obj), _secrets.SECRET_NAME) for obj in found)
+        needed = self._declarations or any(
+            objects.secret_keys(objects.pod_spec(obj), _secrets.SECRET_NAME) for obj in found
+        )
         if needed:
-            self._vault = _vault.decide(self._api, options.namespace, self._declarations, options.supplied, exists=namespace is not None)
+            self._vault = _vault.decide(
+                self._api, options.namespace, self._declarations, options.supplied, exists=namespace is not None
+            )
             self._prepare()
 
     def _prepare(self) -> None:
@@ -330,7 +334,14 @@ class Release:
         self._size()
         for step in self._steps:
             self._note(step, step.result if step.result is not None else step.desired)
-        tried = sorted({image for step in self._steps if step.action == CHANGE and _smoke.needed(step.desired, step.live) for image in objects.images(objects.pod_spec(step.desired))})
+        tried = sorted(
+            {
+                image
+                for step in self._steps
+                if step.action == CHANGE and _smoke.needed(step.desired, step.live)
+                for image in objects.images(objects.pod_spec(step.desired))
+            }
+        )
         if tried:
             answer.say = f"would first start {objects.sentence_list(tried)} in a throw-away pod"
         if self._vault is not None and self._vault.changed:
@@ -343,7 +354,12 @@ class Release:
         """Refuse what cannot fit, when a workload of this release is new or another."""
         if self._options.sizing == "off":
             return
-        changed = [step for step in self._steps if step.action != SAME and step.kind.name in ("Deployment", "StatefulSet", "DaemonSet", "Job", "HorizontalPodAutoscaler")]
+        changed = [
+            step
+            for step in self._steps
+            if step.action != SAME
+            and step.kind.name in ("Deployment", "StatefulSet", "DaemonSet", "Job", "HorizontalPodAutoscaler")
+        ]
         if not changed:
             return
         try:
@@ -352,13 +368,19 @@ class Release:
         except ApiError as error:
             if error.status != 403:
                 raise
-            self._answer.warnings.append("Whether the release fits on the nodes was not checked: no permission to list nodes and pods of all namespaces.")
+            self._answer.warnings.append(
+                "Whether the release fits on the nodes was not checked: no permission to list nodes and pods of all namespaces."
+            )
             return
         staged = {item.component for item in self._staged}
         namespace = self._options.namespace
 
         def is_replaced(pod: Object) -> bool:
-            return objects.meta(pod).get("namespace") == namespace and objects.is_ours(pod) and objects.component(pod) in staged
+            return (
+                objects.meta(pod).get("namespace") == namespace
+                and objects.is_ours(pod)
+                and objects.component(pod) in staged
+            )
 
         report = _sizing.check(_sizing.wants(self._desired), _sizing.nodes(nodes, pods, is_replaced))
         if report.refusals and self._options.sizing == "refuse":
@@ -366,7 +388,9 @@ class Release:
         self._answer.warnings += [*report.refusals, *report.warnings]
 
     def _start_smoke(self) -> bool:
-        wanted = [step.desired for step in self._steps if step.action == CHANGE and _smoke.needed(step.desired, step.live)]
+        wanted = [
+            step.desired for step in self._steps if step.action == CHANGE and _smoke.needed(step.desired, step.live)
+        ]
         if not wanted:
             return False
         _smoke.remove_all(self._api, self._options.namespace)
@@ -383,7 +407,9 @@ class Release:
             self._api.create(pod)
         except ApiError as error:
             if error.status != 409:
-                raise Refused(f"The new image cannot be tried in a throw-away pod, so nothing was changed: {error.message}") from error
+                raise Refused(
+                    f"The new image cannot be tried in a throw-away pod, so nothing was changed: {error.message}"
+                ) from error
 
     def _smoke(self) -> None:
         """Look at the throw-away pods for a moment; afterwards they are good, bad or looked at again."""
@@ -406,7 +432,9 @@ class Release:
             if spent >= SMOKE_TURN_SECONDS:
                 progress.elapsed += spent
                 self._answer.next = SMOKE
-                self._answer.say = "; ".join(f"{check.title} {check.reason}" for check in checks if check.state != READY)
+                self._answer.say = "; ".join(
+                    f"{check.title} {check.reason}" for check in checks if check.state != READY
+                )
                 return
             self._clock.sleep(SMOKE_POLL_SECONDS)
 
@@ -414,13 +442,18 @@ class Release:
         namespace = self._options.namespace
         pods = self._api.list(kinds.POD, namespace, labels=f"{objects.SMOKE}=true,{objects.OURS_SELECTOR}")
         if not pods:
-            raise PlatformError(f"The throw-away pods in namespace {namespace} were removed by somebody else: run again.")
+            raise PlatformError(
+                f"The throw-away pods in namespace {namespace} were removed by somebody else: run again."
+            )
         server = self._api.now().timestamp()
         checks = []
         memory: dict[str, float] = {}
         for pod in pods:
             # Each pod has a judge of its own, or one would forget what the other remembers.
-            own = Judge(judge.grace, {key: value for key, value in judge.memory.items() if objects.meta(pod).get("uid", "") in key})
+            own = Judge(
+                judge.grace,
+                {key: value for key, value in judge.memory.items() if objects.meta(pod).get("uid", "") in key},
+            )
             checks.append(_smoke.judge(pod, own, Snapshot({}), now, server))
             memory.update(own.memory)
         judge.memory.clear()
@@ -437,7 +470,9 @@ class Release:
                 text += "; last log lines: " + " | ".join(check.logs[-5:])
             parts.append(text)
         _smoke.remove_all(self._api, namespace)
-        raise Refused("The new image does not start, so nothing was changed and everything keeps running. " + "; ".join(parts))
+        raise Refused(
+            "The new image does not start, so nothing was changed and everything keeps running. " + "; ".join(parts)
+        )
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -446,7 +481,9 @@ class Release:
             return
         self._lease.check()
         before = dict(self._vault.resolution.values)
-        self._vault = _vault.write(self._api, self._options.namespace, self._vault, self._declarations, self._options.supplied)
+        self._vault = _vault.write(
+            self._api, self._options.namespace, self._vault, self._declarations, self._options.supplied
+        )
         if self._vault.resolution.values != before:
             # Somebody else's values won the race: the pods must be told those.
             self._prepare()
@@ -503,21 +540,32 @@ class Release:
             if self._api.get(step.kind, objects.name(step.desired), self._options.namespace) is None:
                 return
             self._clock.sleep(1.0)
-        raise PlatformError(f"{objects.title(step.desired)} is not gone a minute after it was deleted: look for its finalizers and run again.")
+        raise PlatformError(
+            f"{objects.title(step.desired)} is not gone a minute after it was deleted: look for its finalizers and run again."
+        )
 
     def _hand_over_replicas(self, step: Step) -> None:
         """Leave the number of pods as it is when an autoscaler takes it over from the manifest.
 
         A field that nobody applies any more goes back to its default: one pod.
         """
-        if step.live is None or step.kind.name not in ("Deployment", "StatefulSet") or "replicas" in (step.desired.get("spec") or {}):
+        if (
+            step.live is None
+            or step.kind.name not in ("Deployment", "StatefulSet")
+            or "replicas" in (step.desired.get("spec") or {})
+        ):
             return
         owned = (compare.owned_fields(step.live, MANAGER) or {}).get("f:spec") or {}
         replicas = (step.live.get("spec") or {}).get("replicas")
         if "f:replicas" not in owned or replicas is None:
             return
         metadata = {"name": objects.name(step.desired), "namespace": self._options.namespace}
-        body = {"apiVersion": step.kind.api_version, "kind": step.kind.name, "metadata": metadata, "spec": {"replicas": replicas}}
+        body = {
+            "apiVersion": step.kind.api_version,
+            "kind": step.kind.name,
+            "metadata": metadata,
+            "spec": {"replicas": replicas},
+        }
         self._api.apply(body, force=True, manager=f"{MANAGER}-replicas")
 
     def _unstick(self, step: Step, result: Object) -> None:
@@ -528,9 +576,17 @@ class Release:
             return
         uid = objects.meta(result).get("uid")
         for pod in self._api.list(kinds.POD, self._options.namespace):
-            conditions = {item.get("type"): item.get("status") for item in (pod.get("status") or {}).get("conditions") or []}
-            if objects.owner(pod).get("uid") == uid and conditions.get("Ready") != "True" and not objects.meta(pod).get("deletionTimestamp"):
-                self._api.delete(kinds.POD, objects.name(pod), self._options.namespace, uid=str(objects.meta(pod).get("uid", "")))
+            conditions = {
+                item.get("type"): item.get("status") for item in (pod.get("status") or {}).get("conditions") or []
+            }
+            if (
+                objects.owner(pod).get("uid") == uid
+                and conditions.get("Ready") != "True"
+                and not objects.meta(pod).get("deletionTimestamp")
+            ):
+                self._api.delete(
+                    kinds.POD, objects.name(pod), self._options.namespace, uid=str(objects.meta(pod).get("uid", ""))
+                )
                 self._answer.progress.restarted.append(objects.title({**pod, "kind": "Pod"}))
 
     def _prune(self) -> None:
@@ -555,7 +611,7 @@ class Release:
         if progress.touched:
             self._answer.release = self._record("applied")
         else:
-            last = newest(self._records.list())
+            last = newest(self._records.all())
             # A release that was never judged healthy is judged by this run.
             if last is not None and status_of(last) != "healthy":
                 self._answer.release = number_of(last)
@@ -582,7 +638,9 @@ class Release:
         """The staged components with what was really applied: namespaces and checksums included."""
         final = {objects.key(obj): obj for obj in self._desired}
         return [
-            Component(item.component, [final.get(objects.key(obj), obj) for obj in item.objects], item.secrets, item.needs)
+            Component(
+                item.component, [final.get(objects.key(obj), obj) for obj in item.objects], item.secrets, item.needs
+            )
             for item in self._staged
         ]
 
@@ -591,7 +649,11 @@ class Release:
         progress = self._answer.progress
         try:
             # A namespace alone is no release.
-            if [title for title in progress.created if not title.startswith("Namespace/")] or progress.changed or progress.deleted:
+            if (
+                [title for title in progress.created if not title.startswith("Namespace/")]
+                or progress.changed
+                or progress.deleted
+            ):
                 self._record("failed", reason)
             self._lease.end()
         except PlatformError as error:
@@ -612,7 +674,8 @@ class Release:
         touched = {
             self._component(step)
             for step in self._steps
-            if step.action != SAME and step.kind.name in ("Deployment", "StatefulSet", "DaemonSet", "Job", "PersistentVolumeClaim")
+            if step.action != SAME
+            and step.kind.name in ("Deployment", "StatefulSet", "DaemonSet", "Job", "PersistentVolumeClaim")
         }
         later = any(step.apply for step in self._steps if self._component(step) not in first)
         return sorted(first & needed & touched) if later else []
@@ -639,5 +702,7 @@ class Release:
 def summary(answer: Answer) -> str:
     """What a release did, in one line."""
     done = answer.progress
-    numbers = f"{answer.total} objects, {len(done.created)} created, {len(done.changed)} changed, {len(done.deleted)} removed"
+    numbers = (
+        f"{answer.total} objects, {len(done.created)} created, {len(done.changed)} changed, {len(done.deleted)} removed"
+    )
     return numbers + (f", {len(done.restarted)} pods restarted" if done.restarted else "")

@@ -80,7 +80,9 @@ def parse(raw: Iterable[dict[str, Any]]) -> list[Declaration]:
             )
         declaration = _one(name, kinds[0], item[kinds[0]])
         if found.get(name, declaration) != declaration:
-            raise Refused(f"The secret key {name} is declared twice with different meanings: make both declarations equal.")
+            raise Refused(
+                f"The secret key {name} is declared twice with different meanings: make both declarations equal."
+            )
         found[name] = declaration
     return list(found.values())
 
@@ -90,7 +92,9 @@ def _one(name: str, kind: str, value: Any) -> Declaration:
         return Declaration(name, supplied=True)
     if kind == "derived":
         if not isinstance(value, str):
-            raise Refused(f"The derived secret key {name} needs a text as its format, such as 'redis://:{{redis_password:url}}@redis:6379/0'.")
+            raise Refused(
+                f"The derived secret key {name} needs a text as its format, such as 'redis://:{{redis_password:url}}@redis:6379/0'."
+            )
         references(value, name)
         return Declaration(name, derived=value)
     length = value.get("length", 32) if isinstance(value, dict) else value
@@ -99,7 +103,9 @@ def _one(name: str, kind: str, value: Any) -> Declaration:
     except (TypeError, ValueError):
         length = 0
     if not 8 <= length <= LONGEST:
-        raise Refused(f"The generated secret key {name} needs a length from 8 to {LONGEST}, such as generated: {{length: 32}}.")
+        raise Refused(
+            f"The generated secret key {name} needs a length from 8 to {LONGEST}, such as generated: {{length: 32}}."
+        )
     return Declaration(name, generated=length)
 
 
@@ -115,7 +121,9 @@ def references(text: str, name: str) -> list[str]:
         if token in ("{{", "}}"):
             continue
         if inner is None:
-            raise Refused(f"The format of the secret key {name} has a lone {token!r}: write {token * 2} for the character itself.")
+            raise Refused(
+                f"The format of the secret key {name} has a lone {token!r}: write {token * 2} for the character itself."
+            )
         key, _, conversion = inner.partition(":")
         if not KEY_NAME.fullmatch(key) or conversion not in CONVERSIONS:
             raise Refused(
@@ -208,7 +216,9 @@ def _derive(waiting: list[Declaration], result: Resolution, existing: dict[str, 
     while pending:
         ready = [item for item in pending.values() if not set(references(item.derived or "", item.name)) & set(pending)]
         if not ready:
-            raise Refused(f"The derived secret keys {', '.join(sorted(pending))} refer to each other in a circle: let one of them use plain keys.")
+            raise Refused(
+                f"The derived secret keys {', '.join(sorted(pending))} refer to each other in a circle: let one of them use plain keys."
+            )
         for item in ready:
             if supplied.get(item.name) not in (None, ""):
                 # A whole DSN given by the user is worth more than one put together here.
@@ -280,7 +290,13 @@ def redactor(values: Iterable[str]) -> Callable[[str], str]:
     for value in values:
         if len(value) < 6:
             continue
-        forms |= {value, quote(value, safe=""), quote(value), base64.b64encode(value.encode()).decode(), json.dumps(value)[1:-1]}
+        forms |= {
+            value,
+            quote(value, safe=""),
+            quote(value),
+            base64.b64encode(value.encode()).decode(),
+            json.dumps(value)[1:-1],
+        }
     if not forms:
         return lambda text: text
     pattern = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))

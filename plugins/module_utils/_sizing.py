@@ -103,7 +103,10 @@ def wants(found: list[Object]) -> list[Want]:
         if obj.get("kind") == "HorizontalPodAutoscaler":
             spec = obj.get("spec") or {}
             target = spec.get("scaleTargetRef") or {}
-            bounds[f"{target.get('kind')}/{target.get('name')}"] = (int(spec.get("minReplicas") or 1), int(spec.get("maxReplicas") or 1))
+            bounds[f"{target.get('kind')}/{target.get('name')}"] = (
+                int(spec.get("minReplicas") or 1),
+                int(spec.get("maxReplicas") or 1),
+            )
     result = []
     for obj in found:
         kind, spec = obj.get("kind"), obj.get("spec") or {}
@@ -156,7 +159,9 @@ def nodes(found: list[Object], pods: list[Object], is_replaced: Any) -> list[Nod
     result = {}
     for obj in found:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
-        ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or [])
+        ready = any(
+            item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or []
+        )
         if not ready or spec.get("unschedulable"):
             continue
         allocatable = {name: parse((status.get("allocatable") or {}).get(name, 0)) for name in RESOURCES}

@@ -41,7 +41,9 @@ def pod_of(desired: Object, namespace: str) -> Object:
     for volume in spec.get("volumes") or []:
         if volume.pop("persistentVolumeClaim", None) is not None:
             volume["emptyDir"] = {}
-    claimed = {str(objects.meta(item).get("name")) for item in (desired.get("spec") or {}).get("volumeClaimTemplates") or []}
+    claimed = {
+        str(objects.meta(item).get("name")) for item in (desired.get("spec") or {}).get("volumeClaimTemplates") or []
+    }
     spec.setdefault("volumes", []).extend({"name": name, "emptyDir": {}} for name in sorted(claimed))
     for item in objects.containers(spec):
         if item.get("restartPolicy") != "Always":
@@ -98,7 +100,15 @@ def judge(pod: Object, judge_of: Judge, snapshot: Snapshot, clock_now: float, se
         ended = (state.get("state") or {}).get("terminated") or {}
         if ended and int(ended.get("exitCode") or 0) != 0:
             why = f"the new image ends with exit code {ended.get('exitCode')}"
-            return Check(title, component, BROKEN, why, objects.name(pod), str(state.get("name")), written.get(str(state.get("name")), ""))
+            return Check(
+                title,
+                component,
+                BROKEN,
+                why,
+                objects.name(pod),
+                str(state.get("name")),
+                written.get(str(state.get("name")), ""),
+            )
     if status.get("phase") == "Failed":
         return Check(title, component, BROKEN, str(status.get("message") or "failed"), objects.name(pod))
     states = status.get("containerStatuses") or []
@@ -110,7 +120,13 @@ def judge(pod: Object, judge_of: Judge, snapshot: Snapshot, clock_now: float, se
             server_now - moment.timestamp() >= SETTLE_SECONDS for moment in running
         ):
             return Check(title, component, READY)
-    clean = {**pod, "metadata": {**objects.meta(pod), "labels": {k: v for k, v in objects.labels(pod).items() if k != objects.SMOKE}}}
+    clean = {
+        **pod,
+        "metadata": {
+            **objects.meta(pod),
+            "labels": {k: v for k, v in objects.labels(pod).items() if k != objects.SMOKE},
+        },
+    }
     found = judge_of.judge(Snapshot({"Pod": [clean]}, snapshot.events), clock_now)
     # Ready according to Kubernetes is not enough: it must have stayed up for a moment.
     return found[0] if found and found[0].state != READY else Check(title, component, "waiting", "starting")
@@ -118,5 +134,7 @@ def judge(pod: Object, judge_of: Judge, snapshot: Snapshot, clock_now: float, se
 
 def remove_all(api: Api, namespace: str) -> None:
     """Remove every throw-away pod, those of an interrupted run included."""
-    for pod in api.list(kinds.POD, namespace, labels=f"{objects.SMOKE}=true,{objects.OURS_SELECTOR}", metadata_only=True):
+    for pod in api.list(
+        kinds.POD, namespace, labels=f"{objects.SMOKE}=true,{objects.OURS_SELECTOR}", metadata_only=True
+    ):
         api.delete(kinds.POD, objects.name(pod), namespace)

@@ -50,7 +50,9 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         for key_node, _value in node.value:
             name = self.construct_object(key_node, deep=True)
             if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name} is written twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {name} is written twice", key_node.start_mark
+                )
             if key_node.tag != "tag:yaml.org,2002:merge":
                 seen.add(name)
         return cast(dict[Any, Any], super().construct_mapping(node, deep=deep))
@@ -93,7 +95,9 @@ def parse(text: str, template: str) -> list[Object]:
         if not (isinstance(document.get("metadata"), dict) and document["metadata"].get("name")):
             missing.append("metadata.name")
         if missing:
-            raise Refused(f"Template {template} renders an object without {', '.join(missing)}: write it at the object's top level.")
+            raise Refused(
+                f"Template {template} renders an object without {', '.join(missing)}: write it at the object's top level."
+            )
         found.append(document)
     return found
 
@@ -197,10 +201,12 @@ def _check_object(obj: Object, component: str, template: str) -> None:
                 f"{where} lacks the label {label}: {value} (it has {found.get(label)!r}): "
                 f"write labels: {{{{ '{component}' | twisterlab.platform.labels(...) }}}}."
             )
-    for part, held in (("labels", found), ("annotations", objects.annotations(obj))):
+    for part, held in (("labels", found), ("annotations", objects.notes(obj))):
         for name, value in held.items():
             if not isinstance(value, str):
-                raise Refused(f"{where} has the {part[:-1]} {name} with a value that is no text ({value!r}): put it in quotes.")
+                raise Refused(
+                    f"{where} has the {part[:-1]} {name} with a value that is no text ({value!r}): put it in quotes."
+                )
     template_of = objects.template(obj)
     if template_of is None:
         return
@@ -213,7 +219,9 @@ def _check_selector(obj: Object, template_of: Object, where: str) -> None:
     pod_labels = objects.labels(template_of)
     for label, value in selector.items():
         if obj["kind"] != "Job" and pod_labels.get(label) != value:
-            raise Refused(f"{where} selects {label}={value}, which its own pods do not carry: write the label into spec.template.metadata.labels.")
+            raise Refused(
+                f"{where} selects {label}={value}, which its own pods do not carry: write the label into spec.template.metadata.labels."
+            )
 
 
 def _check_environment(spec: Object, component: str, where: str) -> None:
@@ -222,7 +230,9 @@ def _check_environment(spec: Object, component: str, where: str) -> None:
         for variable in item.get("env") or []:
             name, value = str(variable.get("name", "")), variable.get("value")
             if "value" in variable and not isinstance(value, str):
-                raise Refused(f"{where}, container {item.get('name')}: the variable {name} has a value that is no text ({value!r}): put it in quotes.")
+                raise Refused(
+                    f"{where}, container {item.get('name')}: the variable {name} has a value that is no text ({value!r}): put it in quotes."
+                )
             if looks_secret(name, value):
                 raise Refused(
                     f"{where}, container {item.get('name')}: the public environment variable {name} looks like a secret: "
@@ -258,7 +268,13 @@ def write(folder: Path, staged: Component) -> Path:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         json.dump(
-            {"component": staged.component, "objects": staged.objects, "secrets": staged.secrets, "needs": staged.needs}, stream
+            {
+                "component": staged.component,
+                "objects": staged.objects,
+                "secrets": staged.secrets,
+                "needs": staged.needs,
+            },
+            stream,
         )
     temporary.replace(target)
     return target

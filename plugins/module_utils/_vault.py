@@ -40,7 +40,9 @@ class Vault:
         return self.live is None or bool(self.resolution.created or self.resolution.changed)
 
 
-def decide(api: Api, namespace: str, declarations: list[Declaration], supplied: dict[str, str], exists: bool = True) -> Vault:
+def decide(
+    api: Api, namespace: str, declarations: list[Declaration], supplied: dict[str, str], exists: bool = True
+) -> Vault:
     """Read the Secret and decide its values.
 
     Args:
@@ -71,7 +73,14 @@ def decide(api: Api, namespace: str, declarations: list[Declaration], supplied: 
     return vault
 
 
-def write(api: Api, namespace: str, vault: Vault, declarations: list[Declaration], supplied: dict[str, str], dry_run: bool = False) -> Vault:
+def write(
+    api: Api,
+    namespace: str,
+    vault: Vault,
+    declarations: list[Declaration],
+    supplied: dict[str, str],
+    dry_run: bool = False,
+) -> Vault:
     """Write the Secret; when somebody else wrote it meanwhile, decide again from what he wrote.
 
     Returns:
@@ -92,13 +101,17 @@ def write(api: Api, namespace: str, vault: Vault, declarations: list[Declaration
             vault = decide(api, namespace, declarations, supplied)
             continue
         return vault
-    raise PlatformError(f"Secret/{_secrets.SECRET_NAME} in namespace {namespace} is being written by somebody else all the time: find out who, and run again.")
+    raise PlatformError(
+        f"Secret/{_secrets.SECRET_NAME} in namespace {namespace} is being written by somebody else all the time: find out who, and run again."
+    )
 
 
 def manifest(namespace: str, vault: Vault) -> Object:
     """The Secret to write; keys that are no text and labels of others stay as they are."""
     live = vault.live or {}
-    values = _secrets.encode({key: value for key, value in vault.resolution.values.items() if vault.before.get(key) != value})
+    values = _secrets.encode(
+        {key: value for key, value in vault.resolution.values.items() if vault.before.get(key) != value}
+    )
     metadata: Object = {
         "name": _secrets.SECRET_NAME,
         "namespace": namespace,
@@ -110,8 +123,8 @@ def manifest(namespace: str, vault: Vault) -> Object:
             objects.COMPONENT: "base",
         },
     }
-    if objects.annotations(live):
-        metadata["annotations"] = objects.annotations(live)
+    if objects.notes(live):
+        metadata["annotations"] = objects.notes(live)
     if objects.meta(live).get("resourceVersion"):
         metadata["resourceVersion"] = objects.meta(live)["resourceVersion"]
     return {

@@ -10,10 +10,10 @@ version_added: 0.1.0
 author:
   - The twisterlab.platform founders
 description:
-  - Deletes every object that carries our two labels, C(app.kubernetes.io/part-of=twisterlab) and C(app.kubernetes.io/managed-by=twisterlab.platform), and waits until its
-    pods are gone. Nothing else is touched.
-  - Volume claims, the Secret, the release records and the namespace stay, and so does what carries the annotation C(twisterlab.io/keep=true). A later deploy finds
-    its data again.
+  - Deletes every object that carries our two labels, C(app.kubernetes.io/part-of=twisterlab) and
+    C(app.kubernetes.io/managed-by=twisterlab.platform), and waits until its pods are gone. Nothing else is touched.
+  - Volume claims, the Secret, the release records and the namespace stay, and so does what carries the annotation C(twisterlab.io/keep=true).
+    A later deploy finds its data again.
   - With O(purge) these go too. The namespace is deleted only if we made it and nothing of others is in it.
   - Takes the hold of a release; it refuses while somebody releases to the namespace.
 options:
@@ -88,7 +88,6 @@ kept:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.twisterlab.platform.plugins.module_utils import _destroy, _kube, _lease
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
 

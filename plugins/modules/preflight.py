@@ -95,7 +95,6 @@ unchecked:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _preflight
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, PlatformError
 

@@ -193,7 +193,6 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _lease, _release, _stage
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
 

@@ -130,7 +130,6 @@ elapsed:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.twisterlab.platform.plugins.module_utils import _health, _kube, _lease
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.twisterlab.platform.plugins.module_utils._judge import READY, WAITING, Judge
@@ -163,7 +162,11 @@ def main() -> None:
     try:
         cluster = _kube.Cluster(params)
         holder = _lease.Holder(**params["holder"]) if params["holder"] else _lease.own_holder()
-        lease = _lease.Lease(cluster, namespace, holder) if (params["lease"] or params["conclude"]) and not module.check_mode else None
+        lease = (
+            _lease.Lease(cluster, namespace, holder)
+            if (params["lease"] or params["conclude"]) and not module.check_mode
+            else None
+        )
         memory = {str(key): float(value) for key, value in params["memory"].items()}
         watch = _health.Watch(
             cluster,

@@ -32,7 +32,7 @@ options:
   secrets:
     description:
       - Declarations of keys of the one Secret C(twisterlab-secrets). They hold no values. Equal declarations of several components are one.
-      - C({name, generated: {length: 32}}) is made of random letters and digits if the key is missing.
+      - "C({name, generated: {length: 32}}) is made of random letters and digits if the key is missing."
       - "C({name, derived: <format>}) is put together anew at each release: C({key}) is another key's value, C({key:url}), C({key:quoted}), C({key:base64}) and
         C({key:sha256}) are its conversions, C({{) and C(}}) are braces."
       - "C({name, supplied: true}) must be given by O(twisterlab.platform.release#module:supplied) or be in the Secret already."

@@ -12,7 +12,6 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 from ansible_collections.twisterlab.platform.plugins.module_utils import _lease
 
@@ -39,7 +38,9 @@ class ClusterAction(ActionBase):
                 user = str(os.getuid())
         # Actions run in a fork of the process that the user started.
         pid = os.getppid()
-        found = _lease.holder_of(str(user), socket.gethostname(), pid, self.host(task_vars), _lease.process_started(pid))
+        found = _lease.holder_of(
+            str(user), socket.gethostname(), pid, self.host(task_vars), _lease.process_started(pid)
+        )
         return {"identity": found.identity, "run": found.run}
 
     @staticmethod
@@ -53,7 +54,9 @@ class ClusterAction(ActionBase):
 
     def authentication(self) -> dict[str, Any]:
         """The task's options for reaching the cluster, with a relative or vaulted kubeconfig made readable."""
-        found = {name: self._task.args[name] for name in [*AUTH_ARG_SPEC, "cluster"] if self._task.args.get(name) is not None}
+        found = {
+            name: self._task.args[name] for name in [*AUTH_ARG_SPEC, "cluster"] if self._task.args.get(name) is not None
+        }
         for name, option in AUTH_ARG_SPEC.items():
             for alias in option.get("aliases", []):
                 if self._task.args.get(alias) is not None:
@@ -64,7 +67,7 @@ class ClusterAction(ActionBase):
         return found
 
     def _readable(self, part: str) -> str:
-        path = Path(os.path.expanduser(str(part)))
+        path = Path(str(part)).expanduser()
         if not path.exists() and not path.is_absolute():
             path = Path(self._loader.path_dwim(str(part)))
         # A kubeconfig encrypted with the vault is decrypted into a file of this run.
@@ -73,12 +76,18 @@ class ClusterAction(ActionBase):
     def own_arguments(self) -> dict[str, Any]:
         """The task's options that are not about reaching the cluster."""
         aliases = {alias for option in AUTH_ARG_SPEC.values() for alias in option.get("aliases", [])}
-        return {name: value for name, value in self._task.args.items() if name not in AUTH_ARG_SPEC and name not in aliases and name != "cluster"}
+        return {
+            name: value
+            for name, value in self._task.args.items()
+            if name not in AUTH_ARG_SPEC and name not in aliases and name != "cluster"
+        }
 
     def call(self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Run one of our modules."""
         result = self._execute_module(
-            module_name=f"twisterlab.platform.{name}", module_args={**self.authentication(), **arguments}, task_vars=task_vars
+            module_name=f"twisterlab.platform.{name}",
+            module_args={**self.authentication(), **arguments},
+            task_vars=task_vars,
         )
         # What was staged is long, and everybody has it in the templates.
         result.pop("invocation", None)
@@ -113,7 +122,11 @@ class ClusterAction(ActionBase):
                 for name in ("changes", "memory"):
                     result.pop(name, None)
                 # What a person must read is in `msg`; the rest is for a program and need not fill the screen.
-                chosen = [check for check in result.get("checks") or [] if not result.get("failed") or check["state"] != "ready"]
+                chosen = [
+                    check
+                    for check in result.get("checks") or []
+                    if not result.get("failed") or check["state"] != "ready"
+                ]
                 result["checks"] = [{name: value for name, value in check.items() if value} for check in chosen]
                 return result
             memory = result.get("memory") or {}

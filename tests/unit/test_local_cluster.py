@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The local cluster's decisions, against a Docker that is a table of answers."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.twisterlab.platform.plugins.module_utils import _cluster, _host
+from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError
+
+SETTINGS = _cluster.Settings("exp", "127.0.0.1", 8080, 8443, "auto", "kindest/node:v1")
+
+
+class Docker:
+    """Answers like docker's command line."""
+
+    def __init__(self, running: list[str], stopped: list[str], record: dict[str, str] | None) -> None:
+        self.running, self.stopped, self.record = running, stopped, record
+        self.calls: list[tuple[str, ...]] = []
+
+    def __call__(self, *arguments: str, timeout: float = 60, stdin: str | None = None) -> str:
+        self.calls.append(arguments)
+        if arguments[0] == "ps":
+            return "\n".join(self.running + (self.stopped if "--all" in arguments else []))
+        if arguments[0] == "exec" and "configmap" in arguments:
+            if self.record is None:
+                raise BuildError("not found")
+            return json.dumps({"data": self.record})
+        return ""
+
+
+Maker = Callable[..., _cluster.LocalCluster]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maker:
+    """A cluster around a pretended Docker."""
+
+    def maker(
+        docker: Docker, *, ours: bool = True, creating: bool = False, kubeconfig: bool = True
+    ) -> _cluster.LocalCluster:
+        monkeypatch.setattr(_cluster.docker, "docker", docker)
+        cluster = _cluster.LocalCluster(SETTINGS, tmp_path, lambda line: None)
+        if ours:
+            cluster.folder.mkdir(parents=True)
+            if creating:
+                cluster.marker.touch()
+            if kubeconfig:
+                cluster.kubeconfig.touch()
+        return cluster
+
+    return maker
+
+
+NODE = "exp-control-plane"
+
+
+@pytest.mark.parametrize(
+    ("docker", "options", "status"),
+    [
+        (Docker([], [], None), {"ours": False}, "absent"),
+        (Docker([NODE], [], {"addons": "a", "image_source": "built"}), {}, "ready"),
+        (Docker([NODE], [], {"addons": "b", "image_source": "built"}), {}, "unfinished"),
+        (Docker([NODE], [], {"addons": "a", "image_source": "built"}), {"kubeconfig": False}, "unfinished"),
+        (Docker([NODE], [], None), {}, "unfinished"),
+        (Docker([NODE], [], {"addons": "a"}), {"creating": True}, "unfinished"),
+        (Docker([], [NODE], {"addons": "a"}), {}, "stopped"),
+    ],
+)
+def test_what_is_there(make: Maker, docker: Docker, options: dict[str, bool], status: str) -> None:
+    assert make(docker, **options).look("a").status == status
+
+
+def test_somebody_elses_cluster_is_not_touched(make: Maker) -> None:
+    docker = Docker([NODE], [], None)
+    cluster = make(docker, ours=False)
+    with pytest.raises(BuildError, match="was not made here"):
+        cluster.look("a")
+    with pytest.raises(BuildError, match="was not made here"):
+        cluster.remove()
+    assert not any(call[0] == "rm" for call in docker.calls)
+
+
+def test_removing_twice(make: Maker) -> None:
+    docker = Docker([NODE], [], None)
+    cluster = make(docker)
+    assert cluster.remove() is True
+    assert ("rm", "--force", "--volumes", NODE) in docker.calls
+    docker.running = []
+    assert cluster.remove() is False
+
+
+def test_a_stopped_cluster_keeps_its_image_source(make: Maker) -> None:
+    cluster = make(Docker([], [NODE], None))
+    cluster.write_variables("built", "")
+    assert cluster.recorded_source() == "built"
+    assert yaml.safe_load(cluster.variables.read_text(encoding="utf-8")) == {"twisterlab_image_source": "built"}
+
+
+@pytest.mark.parametrize(
+    ("source", "registry", "given"), [("registry", "", True), ("registry", "r.example/x", False), ("built", "", False)]
+)
+def test_built_images_have_a_name_beside_upstreams(make: Maker, source: str, registry: str, given: bool) -> None:
+    cluster = make(Docker([], [], None))
+    cluster.write_variables(source, registry)
+    assert ("twisterlab_registry" in yaml.safe_load(cluster.variables.read_text(encoding="utf-8"))) is given
+
+
+def test_the_configuration_publishes_the_ports() -> None:
+    document = yaml.safe_load(SETTINGS.configuration())
+    assert document["name"] == "exp"
+    assert document["nodes"][0]["extraPortMappings"] == [
+        {"containerPort": 80, "hostPort": 8080, "listenAddress": "127.0.0.1", "protocol": "TCP"},
+        {"containerPort": 443, "hostPort": 8443, "listenAddress": "127.0.0.1", "protocol": "TCP"},
+    ]
+
+
+def test_the_deployments_that_are_waited_for() -> None:
+    text = "---\nkind: Deployment\nmetadata: {name: a, namespace: n}\n---\nkind: Service\nmetadata: {name: b, namespace: n}\n---\n"
+    assert _cluster.workloads([text]) == [("n", "a")]
+
+
+def test_the_hash_of_the_add_ons_follows_their_text() -> None:
+    assert _cluster.addons_hash(["a", "b"]) == _cluster.addons_hash(["a", "b"])
+    assert _cluster.addons_hash(["a", "b"]) != _cluster.addons_hash(["ab"])
+
+
+def test_a_program_is_published_once(tmp_path: Path) -> None:
+    source = tmp_path / "kind"
+    source.write_text("1", encoding="utf-8")
+    target = tmp_path / "bin" / "kind"
+    assert _cluster.publish_program(source, target) is True
+    assert _cluster.publish_program(source, target) is False
+    assert target.stat().st_mode & 0o777 == 0o755
+
+
+def test_missing_capabilities() -> None:
+    assert _host.missing_capabilities("CapBnd:\t000001fffeffffff\n", 40) == [24]
+    assert _host.missing_capabilities("CapBnd:\t000001ffffffffff\n", 40) == []
+    assert _host.missing_capabilities("", 40) == []
+
+
+def test_daemon_settings_are_merged() -> None:
+    text = _host.daemon_settings('{"log-driver": "local", "runtimes": {"x": {"path": "/x"}}}', "/shim")
+    assert text is not None
+    assert json.loads(text) == {
+        "log-driver": "local",
+        "runtimes": {"x": {"path": "/x"}, "twisterlab": {"path": "/shim"}},
+        "default-runtime": "twisterlab",
+    }
+    assert _host.daemon_settings(text, "/shim") is None
+    with pytest.raises(BuildError, match="is not JSON"):
+        _host.daemon_settings("{", "/shim")
+
+
+def test_a_port_in_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_host.docker, "docker", lambda *arguments, **options: "")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            BuildError,
+            match=f"Port {port} of 127.0.0.1 is in use by another program.*twisterlab_local_cluster.http_port",
+        ):
+            _host.check_ports("127.0.0.1", {"http_port": port}, rootless=False)
+
+
+def test_a_low_port_is_refused_for_a_rootless_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_host, "_lowest_unprivileged", lambda: 1024)
+    with pytest.raises(
+        BuildError, match="rootless Docker cannot publish port 80: set twisterlab_local_cluster.http_port to 1024"
+    ):
+        _host.check_ports("127.0.0.1", {"http_port": 80}, rootless=True)
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(BuildError, match="not an address of this machine"):
+        _host.check_ports("192.0.2.1", {"http_port": 0}, rootless=False)
+
+
+def test_no_space_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="needs 1e.09 GiB of free space"):
+        _host.check_space(tmp_path / "not" / "there", 1e9, "A test")
+
+
+def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BuildError, match="cannot be written.*set twisterlab_cache_dir"):
+        _host.check_cache(tmp_path / "file" / "cache")
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [("ID=debian\n", True), ('ID=linuxmint\nID_LIKE="ubuntu debian"\n', True), ("ID=fedora\n", False)],
+)
+def test_the_debian_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, family: bool) -> None:
+    monkeypatch.setattr(_host.shutil, "which", lambda name: f"/usr/bin/{name}")
+    (tmp_path / "os-release").write_text(text, encoding="utf-8")
+    assert _host.is_debian_family(tmp_path / "os-release") is family
+
+
+def test_packages_are_asked_for_where_they_cannot_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_host, "is_debian_family", lambda: False)
+    with pytest.raises(BuildError, match="install docker.io and run again"):
+        _host.install_packages(["docker.io"], tmp_path, lambda line: None, "There is no Docker")
