@@ -103,10 +103,10 @@ class LocalCluster:
         names = docker.nodes(self.settings.name, running=False)
         if not names:
             return State("absent", {}, [])
-        if not self.folder.is_dir():
+        if not self._ours(names):
             raise BuildError(
-                f"A kind cluster named {self.settings.name} exists and was not made here: set "
-                f"twisterlab_local_cluster.name to another name, or delete it."
+                f"A kind cluster named {self.settings.name} exists and was not made here: "
+                "set twisterlab_local_cluster.name to another name, or delete it."
             )
         if self.marker.exists():
             return State("unfinished", {}, names)
@@ -145,6 +145,12 @@ class LocalCluster:
         interactive = ("--interactive",) if stdin is not None else ()
         return docker.docker("exec", *interactive, node, *_KUBECTL, *arguments, stdin=stdin, timeout=timeout)
 
+    def _ours(self, names: Sequence[str]) -> bool:
+        """Whether a cluster was made here: the cache knows it or, where the cache was emptied, it says so itself."""
+        if self.folder.is_dir():
+            return True
+        return bool(self.record(names[0]))
+
     def write_variables(self, source: str, registry: str) -> None:
         """Keep what later roles have to know of this cluster as a file of variables.
 
@@ -156,6 +162,7 @@ class LocalCluster:
         if source == "registry" and not registry:
             found["twisterlab_registry"] = LOADED
         text += yaml.safe_dump(found)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self.variables.exists() or self.variables.read_text(encoding="utf-8") != text:
             temporary = self.folder / ".vars.yml"
             temporary.write_text(text, encoding="utf-8")
@@ -320,6 +327,7 @@ class LocalCluster:
     def _restore_kubeconfig(self) -> None:
         kind = self.cache / "bin" / "kind"
         text = output([str(kind), "get", "kubeconfig", "--name", self.settings.name], timeout=60)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.folder / "kubeconfig.new"
         temporary.touch(mode=0o600)
         temporary.write_text(text, encoding="utf-8")
@@ -341,7 +349,7 @@ class LocalCluster:
             BuildError: a cluster of this name was made by somebody else.
         """
         names = docker.nodes(self.settings.name, running=False)
-        if names and not self.folder.is_dir():
+        if names and not self._ours(names):
             raise BuildError(f"The kind cluster {self.settings.name} was not made here and is left alone.")
         removed = self.remove_nodes()
         if self.folder.is_dir():

@@ -71,7 +71,7 @@ def parse(raw: Iterable[dict[str, Any]]) -> list[Declaration]:
         name = str(item.get("name", ""))
         if not KEY_NAME.fullmatch(name):
             raise Refused(f"The secret key {name!r} is no name of a key: use letters, digits, '.', '_' and '-'.")
-        kinds = [word for word in ("generated", "derived", "supplied") if item.get(word)]
+        kinds = [word for word in ("generated", "derived", "supplied") if item.get(word) not in (None, False)]
         unknown = sorted(set(item) - {"name", "generated", "derived", "supplied"})
         if len(kinds) != 1 or unknown:
             raise Refused(

@@ -86,6 +86,12 @@ def test_somebody_elses_cluster_is_not_touched(make: Maker) -> None:
     assert not any(call[0] == "rm" for call in docker.calls)
 
 
+def test_a_cluster_of_an_emptied_cache_says_itself_that_it_is_ours(make: Maker) -> None:
+    cluster = make(Docker([NODE], [], {"addons": "a", "image_source": "built"}), ours=False)
+    assert cluster.look("a").status == "unfinished"
+    assert cluster.remove() is True
+
+
 def test_removing_twice(make: Maker) -> None:
     docker = Docker([NODE], [], None)
     cluster = make(docker)
