@@ -396,7 +396,7 @@ class Judge:
         if (ended and restarts < 1) or workload.get("kind") == "Job":
             # Once may be chance, and a Job counts its failures itself.
             return self._on_pod(workload, pod, WAITING, _ended(last), state, crashed)
-        why = f"CrashLoopBackOff: {_ended(last)}, {restarts} {'restart' if restarts == 1 else 'restarts'}"
+        why = f"CrashLoopBackOff: {_ended(last)}, {_restarts(restarts)}"
         begun = moment_of(last.get("startedAt"))
         for need in objects.needs(workload):
             since = self._available_since(need)
@@ -438,22 +438,20 @@ class Judge:
     def _unready(self, workload: Object, pod: Object) -> Check:
         status = pod.get("status") or {}
         mount = self._event(pod, MOUNT_REASONS)
-        if mount and not any(
-            (item.get("state") or {}).get("running") for item in status.get("containerStatuses") or []
-        ):
+        if mount and not any("running" in (item.get("state") or {}) for item in status.get("containerStatuses") or []):
             message = str(mount.get("message"))
             final = "not found" in message and self._after_grace(f"mount/{_uid(pod)}") == BROKEN
             return self._on_pod(workload, pod, BROKEN if final else WAITING, f"{mount.get('reason')}: {brief(message)}")
         for state in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
             waiting = (state.get("state") or {}).get("waiting") or {}
-            running = (state.get("state") or {}).get("running")
+            running = "running" in (state.get("state") or {})
             if waiting.get("reason"):
                 return self._on_pod(workload, pod, WAITING, str(waiting["reason"]), state)
             if running and not state.get("ready"):
                 probe = self._event(pod, ("Unhealthy",))
                 why = brief(str(probe.get("message"))) if probe else "its probes have not succeeded yet"
                 restarts = int(state.get("restartCount") or 0)
-                why += f" ({restarts} restarts)" if restarts else ""
+                why += f" ({_restarts(restarts)})" if restarts else ""
                 return self._on_pod(workload, pod, WAITING, why, state, crashed=False)
         return self._on_pod(workload, pod, WAITING, "starting")
 
@@ -568,6 +566,10 @@ def _event_time(event: Object) -> str:
         meta(event).get("creationTimestamp"),
     )
     return max((str(item) for item in times if item), default="")
+
+
+def _restarts(number: int) -> str:
+    return "1 restart" if number == 1 else f"{number} restarts"
 
 
 def _ended(state: Object) -> str:

@@ -227,7 +227,7 @@ def check(found: list[Want], places: list[Node]) -> Report:
         if item.most - item.least > room:
             report.warnings.append(
                 f"{item.title} may grow to {item.most} pods ({_amount(asked)} each), and there is room for {item.least + room}: "
-                f"lower max_replicas of {objects.variable_of(item.component)}, or add a node."
+                f"lower replicas_max of {objects.variable_of(item.component)}, or add a node."
             )
     return report
 

@@ -99,12 +99,12 @@ kubeconfig:
   description: Path of the cluster's kubeconfig.
   returned: with O(state=info), O(state=present) and O(state=absent)
   type: str
-  sample: /root/.cache/twisterlab/clusters/twisterlab/kubeconfig
+  sample: /home/me/.cache/twisterlab/clusters/twisterlab/kubeconfig
 vars_file:
   description: A file of variables for the roles that follow.
   returned: with O(state=info), O(state=present) and O(state=absent)
   type: str
-  sample: /root/.cache/twisterlab/clusters/twisterlab/vars.yml
+  sample: /home/me/.cache/twisterlab/clusters/twisterlab/vars.yml
 name:
   description: Name of the cluster.
   returned: with O(state=info), O(state=present) and O(state=absent)

@@ -23,7 +23,11 @@ def live(obj: dict[str, Any], uid: str, **status: Any) -> dict[str, Any]:
 
 def deployment(component: str = "api", needs: str = "", replicas: int = 2, **status: Any) -> dict[str, Any]:
     good = {"replicas": replicas, "updatedReplicas": replicas, "availableReplicas": replicas}
-    return live(workload("Deployment", component, component, needs=needs, replicas=replicas), f"d-{component}", **{**good, **status})
+    return live(
+        workload("Deployment", component, component, needs=needs, replicas=replicas),
+        f"d-{component}",
+        **{**good, **status},
+    )
 
 
 def replica_set(component: str = "api", revision: int = 1) -> dict[str, Any]:
@@ -38,7 +42,9 @@ def replica_set(component: str = "api", revision: int = 1) -> dict[str, Any]:
     }
 
 
-def pod(owner: str, state: dict[str, Any] | None = None, ready: bool = False, since: str = EARLY, **rest: Any) -> dict[str, Any]:
+def pod(
+    owner: str, state: dict[str, Any] | None = None, ready: bool = False, since: str = EARLY, **rest: Any
+) -> dict[str, Any]:
     conditions = [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": since}]
     conditions += rest.pop("conditions", [{"type": "PodScheduled", "status": "True"}])
     container = {"name": "main", "image": "kubelets-name:1", "ready": ready, "restartCount": 0, **(state or {})}
@@ -52,7 +58,12 @@ def pod(owner: str, state: dict[str, Any] | None = None, ready: bool = False, si
             **rest.pop("metadata", {}),
         },
         "spec": {"containers": [{"name": "main", "image": "written:1"}], **rest.pop("spec", {})},
-        "status": {"phase": rest.pop("phase", "Pending"), "conditions": conditions, "containerStatuses": [container], **rest},
+        "status": {
+            "phase": rest.pop("phase", "Pending"),
+            "conditions": conditions,
+            "containerStatuses": [container],
+            **rest,
+        },
     }
 
 
@@ -69,7 +80,14 @@ def crash(started: str = LATEST, restarts: int = 2, code: int = 3, backing_off: 
 
 def event(kind: str, name: str, reason: str, message: str, when: str = LATEST, uid: str = "") -> dict[str, Any]:
     about = {"kind": kind, "name": name, **({"uid": uid} if uid else {})}
-    return {"kind": "Event", "involvedObject": about, "reason": reason, "message": message, "lastTimestamp": when, "metadata": {}}
+    return {
+        "kind": "Event",
+        "involvedObject": about,
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": when,
+        "metadata": {},
+    }
 
 
 def snapshot(*found: dict[str, Any], events: list[dict[str, Any]] | None = None) -> _judge.Snapshot:
@@ -117,7 +135,12 @@ def test_all_ready() -> None:
     ("state", "after", "verdict", "reason"),
     [
         (waiting("ContainerCreating"), 999, WAITING, "ContainerCreating"),
-        (waiting("ErrImagePull", "localhost/none:1: not found"), 0, BROKEN, "ErrImagePull: localhost/none:1: not found"),
+        (
+            waiting("ErrImagePull", "localhost/none:1: not found"),
+            0,
+            BROKEN,
+            "ErrImagePull: localhost/none:1: not found",
+        ),
         (waiting("ImagePullBackOff", "pull access denied"), 0, BROKEN, "ImagePullBackOff"),
         (waiting("InvalidImageName", "timeout"), 0, BROKEN, "InvalidImageName"),
         (waiting("ErrImagePull", "dial tcp: i/o timeout"), 0, WAITING, "i/o timeout"),
@@ -152,7 +175,9 @@ def test_broken_init_container() -> None:
     new[-1]["status"]["initContainerStatuses"] = [{"name": "setup", **crash()}]
     check = worst(*new)
     assert (check.state, check.container, check.image) == (BROKEN, "setup", "setup:1")
-    new[-1]["status"]["initContainerStatuses"] = [{"name": "setup", "state": {"terminated": {"exitCode": 0}}, "restartCount": 1}]
+    new[-1]["status"]["initContainerStatuses"] = [
+        {"name": "setup", "state": {"terminated": {"exitCode": 0}}, "restartCount": 1}
+    ]
     assert worst(*new).state == WAITING
 
 
@@ -187,10 +212,22 @@ def test_a_change_that_no_controller_saw_is_waited_for() -> None:
 @pytest.mark.parametrize(
     ("condition", "state", "reason"),
     [
-        ({"type": "ReplicaFailure", "status": "True", "message": "violates PodSecurity"}, BROKEN, "cannot be made: violates"),
+        (
+            {"type": "ReplicaFailure", "status": "True", "message": "violates PodSecurity"},
+            BROKEN,
+            "cannot be made: violates",
+        ),
         ({"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: q"}, BROKEN, "exceeded quota"),
-        ({"type": "ReplicaFailure", "status": "True", "message": "webhook: context deadline exceeded"}, WAITING, "deadline"),
-        ({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}, BROKEN, "no progress within 600 s"),
+        (
+            {"type": "ReplicaFailure", "status": "True", "message": "webhook: context deadline exceeded"},
+            WAITING,
+            "deadline",
+        ),
+        (
+            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"},
+            BROKEN,
+            "no progress within 600 s",
+        ),
     ],
 )
 def test_conditions_of_a_deployment(condition: dict[str, Any], state: str, reason: str) -> None:
@@ -230,7 +267,13 @@ def test_unschedulable_waits_for_ending_pods_and_for_new_nodes() -> None:
 def test_the_grace_begins_anew_when_the_cause_was_gone() -> None:
     memory: dict[str, float] = {}
     bad, good = snapshot(*rollout({}, **unschedulable())), snapshot(*rollout(waiting("ContainerCreating")))
-    for now, shot, state in ((0, bad, WAITING), (8, good, WAITING), (12, bad, WAITING), (20, bad, WAITING), (22, bad, BROKEN)):
+    for now, shot, state in (
+        (0, bad, WAITING),
+        (8, good, WAITING),
+        (12, bad, WAITING),
+        (20, bad, WAITING),
+        (22, bad, BROKEN),
+    ):
         assert _judge.Judge(GRACE, memory).judge(shot, now)[0].state == state
 
 
@@ -240,7 +283,9 @@ def hpa(conditions: list[dict[str, Any]], current: list[dict[str, Any]] | None =
         {"type": "Resource", "resource": {"name": "memory", "target": {}}},
     ]
     target = {"kind": "Deployment", "name": "api"}
-    obj = manifest("HorizontalPodAutoscaler", "h", "api", spec={"scaleTargetRef": target, "metrics": metric, "minReplicas": low})
+    obj = manifest(
+        "HorizontalPodAutoscaler", "h", "api", spec={"scaleTargetRef": target, "metrics": metric, "minReplicas": low}
+    )
     return live(obj, "hpa", conditions=conditions, currentMetrics=current)
 
 
@@ -255,18 +300,36 @@ ACTIVE = {"type": "ScalingActive", "status": "True"}
     ("conditions", "current", "after", "state", "reason"),
     [
         ([], None, 0, WAITING, "no figures yet"),
-        ([{"type": "ScalingActive", "status": "False", "message": "no metrics returned"}], None, 500, WAITING, "no metrics returned"),
+        (
+            [{"type": "ScalingActive", "status": "False", "message": "no metrics returned"}],
+            None,
+            500,
+            WAITING,
+            "no metrics returned",
+        ),
         ([ACTIVE], [figure("cpu", averageUtilization=3)], 0, WAITING, "no figure yet for memory"),
         ([ACTIVE], [figure("cpu", averageUtilization=0), figure("memory", averageValue="0")], 0, READY, ""),
         ([ACTIVE], [{"type": ""}, figure("cpu", averageUtilization=3)], 0, WAITING, "memory"),
         (
-            [{"type": "ScalingActive", "status": "False", "message": "the server could not find the requested resource (get pods.metrics.k8s.io)"}],
+            [
+                {
+                    "type": "ScalingActive",
+                    "status": "False",
+                    "message": "the server could not find the requested resource (get pods.metrics.k8s.io)",
+                }
+            ],
             None,
             60,
             BROKEN,
             "install metrics-server",
         ),
-        ([{"type": "AbleToScale", "status": "False", "reason": "FailedGetScale", "message": "not found"}], None, 10, BROKEN, "not found"),
+        (
+            [{"type": "AbleToScale", "status": "False", "reason": "FailedGetScale", "message": "not found"}],
+            None,
+            10,
+            BROKEN,
+            "not found",
+        ),
         ([{"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled"}], None, 0, READY, "no replicas"),
     ],
 )
@@ -314,7 +377,9 @@ def database(ready_since: str | None = EARLY, **status: Any) -> list[dict[str, A
         (LATER, LATEST, BROKEN),
     ],
 )
-def test_a_crash_counts_when_what_the_pod_needs_was_ready_before(ready_since: str | None, run_began: str, state: str) -> None:
+def test_a_crash_counts_when_what_the_pod_needs_was_ready_before(
+    ready_since: str | None, run_began: str, state: str
+) -> None:
     found = rollout(crash(started=run_began))
     found[0]["metadata"]["annotations"] = {"twisterlab.io/needs": "postgres"}
     checks = {check.title: check for check in judge(*found, *database(ready_since))}
@@ -345,7 +410,13 @@ def test_stateful_set() -> None:
 def test_a_stateful_set_whose_pods_are_refused() -> None:
     obj, _found = database()
     obj["metadata"]["managedFields"] = [{"manager": "twisterlab", "operation": "Apply", "time": LATER}]
-    refused = event("StatefulSet", "postgres", "FailedCreate", "create Pod postgres-0 failed: forbidden: violates PodSecurity", LATEST)
+    refused = event(
+        "StatefulSet",
+        "postgres",
+        "FailedCreate",
+        "create Pod postgres-0 failed: forbidden: violates PodSecurity",
+        LATEST,
+    )
     check = worst(obj, events=[refused])
     assert check.state == BROKEN
     assert "violates PodSecurity" in check.reason
@@ -363,7 +434,11 @@ def test_daemon_set() -> None:
 
 
 def job(*conditions: str, message: str = "") -> dict[str, Any]:
-    return live(workload("Job", "migrate", "api"), "job", conditions=[{"type": kind, "status": "True", "message": message} for kind in conditions])
+    return live(
+        workload("Job", "migrate", "api"),
+        "job",
+        conditions=[{"type": kind, "status": "True", "message": message} for kind in conditions],
+    )
 
 
 def test_job() -> None:
@@ -424,7 +499,7 @@ def test_a_mount_that_cannot_be_is_told() -> None:
 def test_a_failing_probe_is_told() -> None:
     found = rollout({"state": {"running": {}}, "restartCount": 1})
     check = worst(*found, events=[event("Pod", "new", "Unhealthy", "Readiness probe failed: 503")])
-    assert "Readiness probe failed: 503 (1 restarts)" in check.reason
+    assert "Readiness probe failed: 503 (1 restart)" in check.reason
 
 
 def test_objects_of_others_are_not_judged() -> None:
@@ -436,5 +511,8 @@ def test_objects_of_others_are_not_judged() -> None:
 def test_line_and_order() -> None:
     checks = judge(*rollout(waiting("ErrImagePull", "not found")), deployment("redis"), claim())
     assert [check.state for check in checks] == [BROKEN, WAITING, READY]
-    assert _judge.line(checks[0]) == "Deployment/api is broken: ErrImagePull: not found [pod new, container main, image written:1]"
+    assert (
+        _judge.line(checks[0])
+        == "Deployment/api is broken: ErrImagePull: not found [pod new, container main, image written:1]"
+    )
     assert _judge.overall(checks) == BROKEN

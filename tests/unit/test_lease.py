@@ -148,7 +148,9 @@ def test_is_dead() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert _lease.is_dead(f"ann@{here} pid={ended.pid}", "local/1/2")
-    assert not _lease.is_dead(f"ann@{here} pid={os.getpid()}", f"local/{os.getpid()}/{_lease.process_started(os.getpid())}")
+    assert not _lease.is_dead(
+        f"ann@{here} pid={os.getpid()}", f"local/{os.getpid()}/{_lease.process_started(os.getpid())}"
+    )
     # The number was given to another process since.
     assert _lease.is_dead(f"ann@{here} pid={os.getpid()}", "local/1/1") is bool(_lease.process_started(os.getpid()))
     assert not _lease.is_dead(f"ann@elsewhere pid={ended.pid}", "local/1/2")

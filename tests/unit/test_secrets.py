@@ -17,7 +17,9 @@ def choose(length: int) -> str:
     return "r" * length
 
 
-def resolve(declarations: list[dict[str, Any]], existing: dict[str, str] | None = None, **supplied: str) -> _secrets.Resolution:
+def resolve(
+    declarations: list[dict[str, Any]], existing: dict[str, str] | None = None, **supplied: str
+) -> _secrets.Resolution:
     return _secrets.resolve(_secrets.parse(declarations), existing or {}, supplied, choose)
 
 
@@ -83,7 +85,10 @@ def test_conversions(form: str, value: str, expected: str) -> None:
         ([{"name": "a", "generated": {"length": "many"}}], "needs a length from 8"),
         ([{"name": "a", "derived": 5}], "needs a text as its format"),
         ([{"name": "a", "derived": "x}y"}], "has a lone '}': write }}"),
-        ([{"name": "a", "derived": "{b:rot13}"}], "write {key} or {key:<conversion>} with one of base64, quoted, sha256, url"),
+        (
+            [{"name": "a", "derived": "{b:rot13}"}],
+            "write {key} or {key:<conversion>} with one of base64, quoted, sha256, url",
+        ),
         ([PASSWORD, {"name": "password", "supplied": True}], "declared twice with different meanings"),
         ([{"name": "a", "derived": "{b}"}, {"name": "b", "derived": "{a}"}], "in a circle"),
         ([{"name": "a", "derived": "{nowhere}"}], "refers to nowhere, which no staged component declares"),

@@ -42,7 +42,9 @@ def test_shown() -> None:
     assert [_quantity.show_bytes(Decimal(x)) for x in (2**30, 3 * 2**29, 2**20)] == ["1Gi", "1.5Gi", "1Mi"]
 
 
-def pods(cpu: str, name: str = "d", replicas: int | None = None, kind: str = "Deployment", **rest: Any) -> dict[str, Any]:
+def pods(
+    cpu: str, name: str = "d", replicas: int | None = None, kind: str = "Deployment", **rest: Any
+) -> dict[str, Any]:
     spec = {"replicas": replicas} if replicas is not None else {}
     container = {"resources": {"requests": {"cpu": cpu, "memory": "64Mi"}}}
     return workload(kind, name, "api", container=container, **spec, **rest)
@@ -50,10 +52,14 @@ def pods(cpu: str, name: str = "d", replicas: int | None = None, kind: str = "De
 
 def autoscaler(low: int, high: int, target: str = "d") -> dict[str, Any]:
     ref = {"kind": "Deployment", "name": target}
-    return manifest("HorizontalPodAutoscaler", "h", "api", spec={"minReplicas": low, "maxReplicas": high, "scaleTargetRef": ref})
+    return manifest(
+        "HorizontalPodAutoscaler", "h", "api", spec={"minReplicas": low, "maxReplicas": high, "scaleTargetRef": ref}
+    )
 
 
-def check(found: list[dict[str, Any]], *nodes: dict[str, Any], running: list[dict[str, Any]] | None = None) -> _sizing.Report:
+def check(
+    found: list[dict[str, Any]], *nodes: dict[str, Any], running: list[dict[str, Any]] | None = None
+) -> _sizing.Report:
     places = _sizing.nodes(list(nodes or (node(),)), running or [], lambda pod: pod["metadata"].get("mine", False))
     return _sizing.check(_sizing.wants(found), places)
 
@@ -111,7 +117,10 @@ def test_the_autoscalers_minimum_must_fit_and_its_maximum_is_warned_of() -> None
 
 def test_no_room_for_an_update_is_warned_of() -> None:
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
-    assert any("an update of it may wait for ever" in text for text in check([pods("1", replicas=2, strategy=strategy)]).warnings)
+    assert any(
+        "an update of it may wait for ever" in text
+        for text in check([pods("1", replicas=2, strategy=strategy)]).warnings
+    )
     assert not check([pods("1", replicas=2, strategy={"type": "Recreate"})]).warnings
     assert not check([pods("1", replicas=2, strategy={"rollingUpdate": {"maxUnavailable": 1}})]).warnings
 
@@ -122,7 +131,11 @@ def test_node_selector_and_taints() -> None:
     tainted = node()
     tainted["spec"]["taints"] = [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]
     assert check([pods("100m")], tainted).refusals
-    for toleration in ({"operator": "Exists"}, {"key": "gpu", "operator": "Exists"}, {"key": "gpu", "value": "yes", "effect": "NoSchedule"}):
+    for toleration in (
+        {"operator": "Exists"},
+        {"key": "gpu", "operator": "Exists"},
+        {"key": "gpu", "value": "yes", "effect": "NoSchedule"},
+    ):
         assert not check([pods("100m", pod={"tolerations": [toleration]})], tainted).refusals
     assert check([pods("100m", pod={"tolerations": [{"key": "gpu", "value": "no"}]})], tainted).refusals
 

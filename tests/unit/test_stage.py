@@ -113,7 +113,9 @@ def test_build_refuses_two_workloads_with_one_selector() -> None:
 
 
 def test_needs_go_on_workloads_only() -> None:
-    staged = _stage.build("api", [("t", [workload("Deployment", "d", "api"), manifest("Service", "s", "api")])], needs=["a", "b"])
+    staged = _stage.build(
+        "api", [("t", [workload("Deployment", "d", "api"), manifest("Service", "s", "api")])], needs=["a", "b"]
+    )
     assert staged.objects[0]["metadata"]["annotations"] == {"twisterlab.io/needs": "a,b"}
     assert "annotations" not in staged.objects[1]["metadata"]
     assert "annotations" not in staged.objects[0]["spec"]["template"]["metadata"]
@@ -138,7 +140,9 @@ def test_write_and_read_are_private(tmp_path: Path) -> None:
 
 
 def test_export_writes_removes_and_rests(tmp_path: Path) -> None:
-    both = _stage.build("api", [("t", [manifest("Service", "s", "api"), manifest("ConfigMap", "c", "api", data={"a": "b"})])])
+    both = _stage.build(
+        "api", [("t", [manifest("Service", "s", "api"), manifest("ConfigMap", "c", "api", data={"a": "b"})])]
+    )
     one = _stage.build("api", [("t", [manifest("Service", "s", "api")])])
     assert _stage.export(tmp_path, both, dry_run=True)
     assert not (tmp_path / "api").exists()

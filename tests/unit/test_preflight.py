@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Before a release: every refusal is one sentence that says what to do."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _preflight
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, Refused, Unreachable
+from kube_fake import NAMESPACE, FakeCluster, manifest, namespace, node
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+EVERYTHING = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
+
+
+class Asked(FakeCluster):
+    """A cluster that also answers questions about ourselves."""
+
+    def __init__(self, rules: list[dict[str, Any]] | None = None, minor: str = "37", incomplete: bool = False) -> None:
+        super().__init__()
+        self.granted, self.minor, self.incomplete = EVERYTHING if rules is None else rules, minor, incomplete
+        self.also: set[tuple[str, str, str]] = set()
+        self.put(node("n1", **{"kubernetes.io/os": "linux"}))
+        self.put({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {
+            "name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}}, None)  # fmt: skip
+
+    def version(self, timeout: tuple[float, float]) -> dict[str, Any]:
+        return {"major": "1", "minor": self.minor, "gitVersion": f"v1.{self.minor}.0"}
+
+    def rules(self, where: str) -> dict[str, Any]:
+        return {"resourceRules": self.granted, "incomplete": self.incomplete}
+
+    def allowed(self, where: str | None, group: str, resource: str, verb: str) -> bool:
+        return (group, resource, verb) in self.also
+
+
+def check(cluster: Asked, storage: str = "", volumes: bool = True, **selector: str) -> _preflight.Findings:
+    return _preflight.Preflight(cluster, NAMESPACE, storage, volumes, selector).run()
+
+
+def test_all_is_well() -> None:
+    found = check(Asked())
+    assert (found.namespace_state, found.version, found.skipped, found.warnings) == ("absent", "v1.37.0", [], [])
+    cluster = Asked()
+    cluster.put(namespace())
+    assert check(cluster).namespace_state == "ours"
+
+
+def test_versions() -> None:
+    with pytest.raises(Refused, match=r"runs Kubernetes v1.33.0, and 1.34 is the oldest that is supported: upgrade"):
+        check(Asked(minor="33"))
+    assert check(Asked(minor="34")).warnings == []
+    assert check(Asked(minor="37+")).warnings == []
+    assert "1.37 is the newest" in check(Asked(minor="38")).warnings[0]
+    assert "not one that this collection knows" in check(Asked(minor="x")).warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (
+            namespace(ours=False),
+            "exists and was not made by twisterlab.platform: set twisterlab_namespace to another name",
+        ),
+        ({**namespace(), "status": {"phase": "Terminating"}}, "is being deleted: wait until it is gone"),
+    ],
+)
+def test_namespaces(found: dict[str, Any], sentence: str) -> None:
+    cluster = Asked()
+    cluster.put(found)
+    with pytest.raises(Refused, match=sentence):
+        check(cluster)
+
+
+def test_a_lent_namespace_and_one_that_may_not_be_read() -> None:
+    cluster = Asked()
+    cluster.put(namespace(ours=False, **{"twisterlab.io/managed": "true"}))
+    assert check(cluster).namespace_state == "lent"
+    cluster.errors["get Namespace"] = ApiError(403, "Forbidden", "no")
+    found = check(cluster)
+    assert (found.namespace_state, found.skipped) == (
+        "unknown",
+        ["whose the namespace is: no permission to read namespaces"],
+    )
+
+
+def test_a_namespace_of_kubernetes() -> None:
+    with pytest.raises(Refused, match="belongs to Kubernetes itself"):
+        _preflight.Preflight(Asked(), "kube-system", "", False, {}).run()
+
+
+def rules_for(needed: tuple[tuple[str, str, tuple[str, ...]], ...]) -> list[dict[str, Any]]:
+    return [{"apiGroups": [group], "resources": [resource], "verbs": list(verbs)} for group, resource, verbs in needed]
+
+
+def test_rights() -> None:
+    cluster = Asked(rules_for(_preflight.NEEDED))
+    cluster.put(namespace())
+    check(cluster)
+    poor = Asked(rules_for(_preflight.NEEDED[:-1]))
+    poor.put(namespace())
+    with pytest.raises(
+        Refused, match=r"\(get/create/update leases.coordination.k8s.io\): ask the cluster's administrator"
+    ) as caught:
+        check(poor)
+    assert str(caught.value).startswith("These credentials may not do in namespace shop what a release needs")
+
+
+def test_a_webhook_is_asked_about_each_missing_right() -> None:
+    cluster = Asked([], incomplete=True)
+    cluster.put(namespace())
+    cluster.also = {(group, resource, verb) for group, resource, verbs in _preflight.NEEDED for verb in verbs}
+    check(cluster)
+    cluster.also.discard(("", "pods/log", "get"))
+    with pytest.raises(Refused, match=r"\(get pods/log\)"):
+        check(cluster)
+
+
+def test_an_absent_namespace_needs_the_right_to_make_it() -> None:
+    with pytest.raises(Refused, match=r"create/patch namespaces"):
+        check(Asked(rules_for(_preflight.NEEDED)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "granted"),
+    [
+        ({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, True),
+        ({"apiGroups": [""], "resources": ["pods/*"], "verbs": ["get"]}, True),
+        ({"apiGroups": [""], "resources": ["*/log"], "verbs": ["get"]}, True),
+        ({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}, False),
+        ({"apiGroups": ["apps"], "resources": ["pods/log"], "verbs": ["get"]}, False),
+        ({"apiGroups": [""], "resources": ["pods/log"], "verbs": ["list"]}, False),
+        ({"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"], "resourceNames": ["one"]}, False),
+    ],
+)
+def test_rules(rule: dict[str, Any], granted: bool) -> None:
+    missing = _preflight.missing_rights([rule], (("", "pods/log", ("get",)),))
+    assert (missing == []) is granted
+
+
+def test_storage_classes() -> None:
+    with pytest.raises(Refused, match=r"The storage class fast does not exist in this cluster \(it has: standard\)"):
+        check(Asked(), "fast")
+    check(Asked(), "fast", volumes=False)
+    none = Asked()
+    del none.store[("StorageClass", "", "standard")]
+    with pytest.raises(Refused, match="no default storage class .it has none: install a provisioner"):
+        check(none)
+    # Volumes that are bound already need no class.
+    none.put(namespace())
+    none.put(manifest("PersistentVolumeClaim", "data", "postgres", status={"phase": "Bound"}))
+    check(none)
+    none.errors["list StorageClass"] = ApiError(403, "Forbidden", "no")
+    assert check(none).skipped == ["storage classes: no permission to list them"]
+
+
+def test_nodes() -> None:
+    with pytest.raises(
+        Refused, match=r"labels gpu=yes of twisterlab_node_selector: label one with 'kubectl label node n1 gpu=yes'"
+    ):
+        check(Asked(), gpu="yes")
+    cluster = Asked()
+    cluster.store[("Node", "", "n1")]["spec"]["unschedulable"] = True
+    with pytest.raises(Refused, match="cordoned: run 'kubectl uncordon n1'"):
+        check(cluster)
+    cluster.store[("Node", "", "n1")]["status"]["conditions"][0]["status"] = "Unknown"
+    with pytest.raises(Refused, match=r"No node of the cluster is ready \(n1\)"):
+        check(cluster)
+    cluster.put(node("n2"))
+    assert check(cluster).warnings == ["These nodes are not ready: n1."]
+    cluster.errors["list Node"] = ApiError(403, "Forbidden", "no")
+    assert check(cluster).skipped == ["nodes: no permission to list them"]
+
+
+# -- where the cluster comes from -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", *_kube.ENVIRONMENT.values()):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "config"
+    contexts = [{"name": "kind-shop", "context": {"cluster": "c", "user": "u"}}]
+    cluster = {"server": "https://127.0.0.1:1"}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "kind-shop",
+        "contexts": contexts,
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def context(**params: Any) -> str:
+    return _preflight.describe_context(_kube.settings(params))
+
+
+def test_context_and_its_mistakes(kubeconfig: Path, tmp_path: Path) -> None:
+    assert context(kubeconfig=str(kubeconfig)) == "kind-shop"
+    assert context(kubeconfig="~/config") == "kind-shop"
+    assert context(host="https://x", api_key="t") == "none (the server is given)"
+    with pytest.raises(
+        Refused,
+        match=r"The context kind-shoq is not in the kubeconfig .*did you mean kind-shop\? It has: kind-shop; set twisterlab_context",
+    ):
+        context(kubeconfig=str(kubeconfig), context="kind-shoq")
+    with pytest.raises(Refused, match=r"The kubeconfig /nowhere does not exist: set twisterlab_kubeconfig"):
+        context(kubeconfig="/nowhere")
+    for text, sentence in (("a: [", "is no YAML"), ("", "is empty"), ("a: b", "has no current context")):
+        (tmp_path / "bad").write_text(text)
+        with pytest.raises(Refused, match=sentence):
+            context(kubeconfig=str(tmp_path / "bad"))
+
+
+def test_nothing_given_is_refused_unless_current_is_meant(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    with pytest.raises(Refused, match="No cluster is given: set twisterlab_kubeconfig"):
+        context()
+    with pytest.raises(Refused, match="No cluster is given"):
+        context(cluster="local")
+    assert context(cluster="current") == "kind-shop"
+    monkeypatch.delenv("KUBECONFIG")
+    monkeypatch.setenv("K8S_AUTH_KUBECONFIG", str(kubeconfig))
+    assert context() == "kind-shop"
+
+
+def test_kubectl_is_told_as_a_person_types_it(kubeconfig: Path) -> None:
+    params = {"kubeconfig": "/a b/config", "context": "c"}
+    assert _kube.kubectl(params, "shop") == "kubectl --kubeconfig '/a b/config' --context c -n shop"
+    assert _kube.kubectl({"host": "https://x"}, "shop") == "kubectl -n shop"
+
+
+def test_a_server_that_refuses_or_never_answers(kubeconfig: Path) -> None:
+    refused = _kube.Cluster({"kubeconfig": str(kubeconfig)}, attempts=1)
+    with pytest.raises(
+        Unreachable, match=r"The cluster https://127.0.0.1:1 cannot be reached \(.*Connection refused\): start it"
+    ):
+        refused.version((1.0, 1.0))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        cluster = _kube.Cluster({"host": f"http://127.0.0.1:{port}", "api_key": "t"}, attempts=1)
+        with pytest.raises(Unreachable, match="cannot be reached"):
+            cluster.version((0.2, 0.2))
+
+
+def test_answers_of_a_server(kubeconfig: Path) -> None:
+    """One round trip over a real socket: headers, the server's time, an error with its causes."""
+    status = {
+        "kind": "Status",
+        "reason": "Conflict",
+        "message": "conflicts",
+        "details": {"causes": [{"field": ".spec", "message": "m"}]},
+    }
+    replies = [(200, {"gitVersion": "v1.37.0"}), (409, status), (404, {"message": "gone"}), (503, {}), (200, {"ok": 1})]
+    seen: list[str] = []
+
+    def serve(server: socket.socket) -> None:
+        for code, body in replies:
+            connection, _address = server.accept()
+            with connection:
+                request = b""
+                while b"\r\n\r\n" not in request:
+                    request += connection.recv(65536)
+                seen.append(request.decode())
+                payload = json.dumps(body).encode()
+                head = f"HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nDate: Mon, 23 Nov 2026 09:00:00 GMT\r\nConnection: close\r\n"
+                connection.sendall(head.encode() + f"Content-Length: {len(payload)}\r\n\r\n".encode() + payload)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        cluster = _kube.Cluster({"host": f"http://127.0.0.1:{server.getsockname()[1]}", "api_key": "sesame"})
+        assert cluster.version((1.0, 2.0)) == {"gitVersion": "v1.37.0"}
+        assert abs(cluster.now() - NOW) < timedelta(minutes=1)
+        with pytest.raises(ApiError) as caught:
+            cluster.apply(
+                {**manifest("ConfigMap", "c", "api"), "metadata": {"name": "c", "namespace": "shop"}}, dry_run=True
+            )
+        assert (caught.value.status, caught.value.causes[0]["field"]) == (409, ".spec")
+        assert cluster.get(_kube.kinds.POD, "p", "shop") is None
+        # Busy: asked again.
+        assert cluster.request("get", "/x") == {"ok": 1}
+        thread.join()
+    assert "authorization: bearer sesame" in seen[0].lower()
+    assert "PATCH /api/v1/namespaces/shop/configmaps/c?" in seen[1]
+    assert "dryRun=All" in seen[1]
+    assert "application/apply-patch+yaml" in seen[1]
+    assert cluster.calls == 5
+
+
+# -- credentials that are not accepted --------------------------------------------------------------------------------
+
+
+def jwt(ends: datetime) -> str:
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": ends.timestamp()}).encode()).decode().rstrip("=")
+    return f"x.{claims}.y"
+
+
+def certificate(path: Path, ends: datetime) -> Path:
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ann")])
+    builder = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    )
+    made = builder.not_valid_before(ends - timedelta(days=1)).not_valid_after(ends).sign(key, hashes.SHA256())
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    path.write_bytes(made.public_bytes(Encoding.PEM))
+    return path
+
+
+def denied(**configuration: Any) -> str:
+    return _preflight.denied_sentence("https://x", {"kubeconfig": "/k"}, SimpleNamespace(**configuration), NOW)
+
+
+def test_an_expired_token_is_named() -> None:
+    token = {"authorization": f"Bearer {jwt(NOW - timedelta(hours=1))}"}
+    assert denied(api_key=token, cert_file=None) == (
+        "The credentials in the kubeconfig /k expired on 2026-11-23 08:00 UTC, so https://x refuses them (401): fetch a new kubeconfig or token."
+    )
+    fresh = {"authorization": f"Bearer {jwt(NOW + timedelta(hours=1))}"}
+    assert "does not accept the credentials in the kubeconfig /k (401)" in denied(api_key=fresh, cert_file=None)
+    assert "does not accept" in denied(api_key={}, cert_file="/nowhere")
+    assert "given by K8S_AUTH_*" in _preflight.denied_sentence("s", {"kubeconfig": None}, SimpleNamespace(), NOW)
+
+
+def test_an_expired_certificate_is_named(tmp_path: Path) -> None:
+    path = certificate(tmp_path / "c.pem", NOW - timedelta(days=2))
+    assert "expired on 2026-11-21 09:00 UTC" in denied(api_key={}, cert_file=str(path))
+
+
+@pytest.mark.parametrize(
+    ("cause", "sentence"),
+    [
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed", "is not trusted"),
+        ("hostname '10.0.0.1' doesn't match 'kubernetes'", "is for another name"),
+        ("tlsv1 alert certificate expired", "certificate of these credentials has expired"),
+        ("timed out", "cannot be reached"),
+    ],
+)
+def test_reach_sentences(cause: str, sentence: str) -> None:
+    assert sentence in _kube.reach_sentence("https://x", cause)
