@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the named stages of the test ladder and prints the minutes of each: test.sh lint unit contract render oldest app kind
-# The first failing stage ends the run; a stage that could not run says "skipped" and why, and is never counted as passed.
+# The first failing stage ends the run (a hang is a failure); a stage that could not run says "skipped" and why, and is never counted as passed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,17 +26,17 @@ stage_lint() {
 
 stage_unit() {
     use requirements-dev.txt 12
-    python -m pytest -q -n 2 tests/unit
+    timeout 900 python -m pytest -q -n 2 tests/unit
 }
 
 stage_contract() {
     use requirements-dev.txt 12
-    python -m pytest -q tests/contract
+    timeout 900 python -m pytest -q tests/contract
 }
 
 stage_render() {
     use requirements-dev.txt 12
-    python -m pytest -q -n 2 tests/render
+    timeout 900 python -m pytest -q -n 2 tests/render
 }
 
 stage_oldest() {
@@ -44,7 +44,7 @@ stage_oldest() {
         skipped=": no Python 3.11 for the oldest supported ansible-core"
         return
     fi
-    python -m pytest -q -n 2 tests/unit tests/contract tests/render
+    timeout 900 python -m pytest -q -n 2 tests/unit tests/contract tests/render
 }
 
 stage_app() {

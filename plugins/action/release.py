@@ -56,7 +56,8 @@ class ActionModule(ClusterAction):
                 waited = self._await(progress["waiting"], arguments, task_vars)
                 if waited.get("failed"):
                     self.call("release", {**arguments, "progress": progress, "give_up": waited["msg"]}, task_vars)
-                    result = {**waited, "changed": True}
+                    text = f"{waited['msg']}\nThe tiers that need it were not touched. Next: mend the cause and run the same command again."
+                    result = {**waited, "changed": True, "msg": text}
                     break
                 progress["waiting"] = []
         if diff:

@@ -111,12 +111,14 @@ class Watch:
         """One look: the verdicts that count."""
         snapshot = read(self._api, self._namespace)
         now = self._clock.time() - self._start
-        checks = self._chosen(self._judge.judge(snapshot, now))
-        if overall(checks) != READY:
-            # Only now are the reasons worth a request.
-            snapshot.events = read_events(self._api, self._namespace)
-            checks = self._chosen(self._judge.judge(snapshot, now))
-        return checks
+        # A glance without events must not make the judge forget what it learnt from them.
+        glance = Judge(self._judge.grace, dict(self._judge.memory))
+        checks = self._chosen(glance.judge(snapshot, now))
+        if overall(checks) == READY:
+            return checks
+        # Only now are the reasons worth a request.
+        snapshot.events = read_events(self._api, self._namespace)
+        return self._chosen(self._judge.judge(snapshot, now))
 
     def _chosen(self, checks: list[Check]) -> list[Check]:
         return [check for check in checks if not self._components or check.component in self._components]

@@ -116,7 +116,12 @@ class FakeCluster:
             self.conflicts.pop(title, None)
         key = self._key(kind, namespace, obj["metadata"]["name"])
         live = self.store.get(key)
-        result = _merge(_without(copy.deepcopy(live or {}), self.applied.get((*key, manager), {}), obj), obj)
+        result = _without(copy.deepcopy(live or {}), self.applied.get((*key, manager), {}), obj)
+        for applied, wanted in self.applied.items():
+            # A field stays as long as one manager applies it.
+            if applied[:3] == key and applied[3] != manager:
+                result = _merge(result, wanted)
+        result = _merge(result, obj)
         if kind is _kinds.DEPLOYMENT:
             result["spec"].setdefault("replicas", 1)
             result["spec"].setdefault("progressDeadlineSeconds", 600)

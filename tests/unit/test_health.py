@@ -10,7 +10,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils._errors import
 from ansible_collections.twisterlab.platform.plugins.module_utils._judge import Judge
 from ansible_collections.twisterlab.platform.plugins.module_utils._record import Records, Summary, summary_of
 from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
-from kube_fake import NAMESPACE, FakeCluster, labels, namespace, workload
+from kube_fake import NAMESPACE, FakeCluster, labels, manifest, namespace, workload
 
 
 def stack(cluster: FakeCluster, ready: bool = True, state: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -85,6 +85,23 @@ def test_something_broken_ends_it_at_once() -> None:
     assert (outcome.state, cluster.clock.time()) == ("broken", 0.0)
     text = _health.report(outcome, NAMESPACE, 60)
     assert "StatefulSet/db is broken: ErrImagePull: not found [pod db-0, container main, image pause:1]" in text
+
+
+def test_an_unbound_volume_is_told_with_its_cause_after_the_grace() -> None:
+    cluster = new_cluster()
+    stack(cluster, ready=False)
+    cluster.put(manifest("PersistentVolumeClaim", "data", "postgres", status={"phase": "Pending"}))
+    about = {"involvedObject": {"kind": "PersistentVolumeClaim", "name": "data"}, "reason": "ProvisioningFailed"}
+    event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "message": "storage class x not found"}
+    cluster.put({**event, **about, "lastTimestamp": "2026-11-23T09:00:00Z"})
+    looking = watch(cluster)
+    outcome = looking.run(10)
+    while outcome.state == "waiting":
+        outcome = looking.run(10)
+    assert (outcome.state, outcome.elapsed) == ("broken", 10.0)
+    assert "PersistentVolumeClaim/data is broken: not bound: storage class x not found" in _health.report(
+        outcome, NAMESPACE, 60
+    )
 
 
 def test_other_components_do_not_decide() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import kubernetes
 import pytest
 import yaml
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _preflight
@@ -189,6 +190,8 @@ def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", *_kube.ENVIRONMENT.values()):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    # What one test loads would otherwise be the next one's default.
+    kubernetes.client.Configuration.set_default(None)
     path = tmp_path / "config"
     contexts = [{"name": "kind-shop", "context": {"cluster": "c", "user": "u"}}]
     cluster = {"server": "https://127.0.0.1:1"}
@@ -280,7 +283,7 @@ def test_answers_of_a_server(kubeconfig: Path) -> None:
                 connection.sendall(head.encode() + f"Content-Length: {len(payload)}\r\n\r\n".encode() + payload)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, args=(server,))
+        thread = threading.Thread(target=serve, args=(server,), daemon=True)
         thread.start()
         cluster = _kube.Cluster({"host": f"http://127.0.0.1:{server.getsockname()[1]}", "api_key": "sesame"})
         assert cluster.version((1.0, 2.0)) == {"gitVersion": "v1.37.0"}

@@ -279,8 +279,11 @@ def test_a_release_that_does_not_fit_makes_no_namespace() -> None:
     with pytest.raises(Refused, match="does not fit: A pod of Deployment/web asks for cpu 3"):
         run(parts)
     assert run.cluster.writes() == []
-    assert run(parts, sizing="warn").warnings
-    assert run(parts, sizing="off").warnings == []
+    run(parts, sizing="warn")
+    assert "asks for cpu 3" in run.answers[0].warnings[0]
+    quiet = Run(sizing="off")
+    quiet(parts)
+    assert [answer.warnings for answer in quiet.answers] == [[], []]
 
 
 def test_sizing_without_the_right_is_skipped_and_said() -> None:
