@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible import constants as C
-from ansible_collections.twisterlab.platform.plugins.module_utils import _stage
+from ansible_collections.twisterlab.platform.plugins.module_utils import _release, _stage
 from ansible_collections.twisterlab.platform.plugins.plugin_utils.cluster_action import ClusterAction
 
 # Only between this action and its module.
-INTERNAL = ("next", "say", "progress")
+INTERNAL = ("say", "progress")
 
 
 class ActionModule(ClusterAction):
@@ -36,30 +36,32 @@ class ActionModule(ClusterAction):
 
     def _steps(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Call the module until there is no next step."""
-        progress: dict[str, Any] | None = None
+        packed = ""
         diff: list[Any] = []
         warnings: list[Any] = []
         calls, seconds = 0, 0.0
         while True:
-            result = self.call("release", {**arguments, **({"progress": progress} if progress else {})}, task_vars)
+            result = self.call("release", {**arguments, **({"progress": packed} if packed else {})}, task_vars)
             diff += result.get("diff") or []
             warnings += [item for item in result.get("warnings") or [] if item not in warnings]
             calls, seconds = calls + int(result.get("api_calls") or 0), seconds + float(result.get("seconds") or 0)
-            if result.get("failed"):
+            if result.get("failed") or not result.get("progress"):
                 break
             if result.get("say"):
                 self.say(task_vars, result["say"])
-            if not result.get("next"):
+            progress, next_step = _release.unpack(result["progress"])
+            if not next_step:
                 break
-            progress = result["progress"]
-            if progress["waiting"]:
-                waited = self._await(progress["waiting"], arguments, task_vars)
+            packed = result["progress"]
+            if progress.waiting:
+                waited = self._await(progress.waiting, arguments, task_vars)
                 if waited.get("failed"):
-                    self.call("release", {**arguments, "progress": progress, "give_up": waited["msg"]}, task_vars)
+                    self.call("release", {**arguments, "progress": packed, "give_up": waited["msg"]}, task_vars)
                     text = f"{waited['msg']}\nThe tiers that need it were not touched. Next: mend the cause and run the same command again."
                     result = {**waited, "changed": True, "msg": text}
                     break
-                progress["waiting"] = []
+                progress.waiting = []
+                packed = _release.pack(progress, next_step)
         if diff:
             result["diff"] = diff
         if warnings:

@@ -22,6 +22,10 @@ SHIM = Path("/usr/local/lib/twisterlab/runc-without-missing-capabilities")
 RUNTIME = "twisterlab"
 _DAEMON_FILE = Path("/etc/docker/daemon.json")
 _START_TIMEOUT = 60.0
+_PID_FILES = {
+    Path("/var/run/docker.pid"): "dockerd",
+    Path("/var/run/docker/containerd/containerd.pid"): "containerd",
+}
 _GIB = 1024**3
 
 
@@ -210,10 +214,36 @@ def _reload(say: Say) -> None:
         time.sleep(0.3)
 
 
+def _await_old_daemon(say: Say) -> None:
+    """Let a daemon that is ending end, and remove the pid files of killed ones: Docker takes any process of that number for its own."""
+    start = time.monotonic()
+    for file, program in _PID_FILES.items():
+        told = False
+        while (owner := _command_of(file)) == program and time.monotonic() - start < _START_TIMEOUT:
+            if docker.info() is not None:
+                return
+            if not told:
+                say(f"waiting for a {program} that is ending")
+                told = True
+            time.sleep(0.5)
+        if owner != program:
+            file.unlink(missing_ok=True)
+
+
+def _command_of(pid_file: Path) -> str:
+    """The name of the process that a pid file speaks of; empty when there is none."""
+    try:
+        pid = pid_file.read_text(encoding="ascii").strip()
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() if pid.isdigit() else ""
+    except OSError:
+        return ""
+
+
 def _start(cache: Path, say: Say) -> None:
     """Start the daemon: through systemd where it runs, else as a background process of its own session."""
     log = cache / "docker" / "dockerd.log"
     start = time.monotonic()
+    daemon: subprocess.Popen[bytes] | None = None
     if Path("/run/systemd/system").is_dir():
         say("starting Docker (systemctl start docker)")
         run(
@@ -223,10 +253,11 @@ def _start(cache: Path, say: Say) -> None:
             label="starting Docker",
         )
     else:
+        _await_old_daemon(say)
         say(f"starting Docker in the background, its log is {log}")
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            subprocess.Popen(
+            daemon = subprocess.Popen(
                 [shutil.which("dockerd") or "/usr/sbin/dockerd"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -235,6 +266,8 @@ def _start(cache: Path, say: Say) -> None:
                 close_fds=True,
             )
     while docker.info() is None:
+        if daemon is not None and daemon.poll() is not None:
+            raise BuildError(f"Docker ended with exit code {daemon.returncode} when it was started; read {log}.")
         if time.monotonic() - start > _START_TIMEOUT:
             raise BuildError(
                 f"Docker did not answer within {_START_TIMEOUT:.0f} s of its start; read "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import threading
 import time
@@ -38,6 +39,7 @@ except ImportError:
     K8SDynamicClient = object
 
 ENVIRONMENT = {"kubeconfig": "K8S_AUTH_KUBECONFIG", "context": "K8S_AUTH_CONTEXT", "host": "K8S_AUTH_HOST"}
+SECRET_FIELDS = ("token", "password", "secret", "client-key-data", "access-token", "refresh-token", "id-token")
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
 RETRIED = (429, 502, 503, 504)
@@ -51,8 +53,25 @@ def argument_spec(**own: dict[str, Any]) -> dict[str, Any]:
     """A module's arguments with kubernetes.core's authentication and our `cluster`."""
     spec: dict[str, Any] = {name: dict(option) for name, option in AUTH_ARG_SPEC.items()}
     spec["cluster"] = {"type": "str", "choices": ["local", "given", "current"], "default": "given"}
+    # Its path belongs into messages; `hide` takes care of one that is given as a dictionary.
+    spec.setdefault("kubeconfig", {"type": "raw"})["no_log"] = False
     spec.update(own)
     return spec
+
+
+def hide(module: Any) -> None:
+    """Keep the secrets of a kubeconfig that is given as a dictionary out of the module's output."""
+    module.no_log_values.update(secret_texts(module.params.get("kubeconfig")))
+
+
+def secret_texts(config: Any) -> set[str]:
+    """The texts of a kubeconfig that nobody may see."""
+    if isinstance(config, list):
+        return {text for item in config for text in secret_texts(item)}
+    if not isinstance(config, dict):
+        return set()
+    found = {value for name, value in config.items() if name in SECRET_FIELDS and isinstance(value, str)}
+    return found.union(*(secret_texts(value) for value in config.values()))
 
 
 Kinds = list[Kind]
@@ -476,8 +495,11 @@ def reach_sentence(server: str, cause: str) -> str:
 
 
 def _short(cause: str) -> str:
-    text = cause.rsplit(": ", 1)[-1] if "NewConnectionError" in cause or "ConnectTimeout" in cause else cause
-    return " ".join(text.split()).strip("()'\" ")[:200]
+    """The end of a chain of causes: `[Errno 111] Connection refused`."""
+    text = re.sub(r"<[^<>]*>|HTTPS?Connection(Pool)?\([^()]*\)", "", " ".join(cause.split()))
+    if "Failed to establish a new connection: " in text:
+        text = text.partition("Failed to establish a new connection: ")[2]
+    return text.strip("()'\":, ")[:200]
 
 
 def config_sentence(where: dict[str, Any], cause: str) -> str:

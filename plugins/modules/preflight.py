@@ -113,6 +113,7 @@ def main() -> None:
     )
     if _kube.IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=_kube.IMPORT_ERROR)
+    _kube.hide(module)
     namespace, line = module.params["namespace"], ""
     try:
         where = _kube.settings(module.params)

@@ -63,7 +63,7 @@ options:
     type: dict
   progress:
     description: State of a release that goes on. Set by the action plugin.
-    type: dict
+    type: str
   give_up:
     description: A reason. Ends the hold, and records a release that had begun as failed. Set by the action plugin and by role C(release).
     type: str
@@ -224,13 +224,14 @@ def main() -> None:
             smoke_timeout={"type": "float", "default": 300.0},
             staged={"type": "list", "elements": "dict"},
             holder={"type": "dict"},
-            progress={"type": "dict"},
+            progress={"type": "str"},
             give_up={"type": "str"},
         ),
         supports_check_mode=True,
     )
     if _kube.IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=_kube.IMPORT_ERROR)
+    _kube.hide(module)
     params = module.params
     staged = [_stage.Component(**item) for item in params["staged"] or []]
     options = _release.Options(
@@ -243,7 +244,7 @@ def main() -> None:
         smoke_timeout=params["smoke_timeout"],
         version=VERSION,
     )
-    progress = _release.Progress(**(params["progress"] or {}))
+    progress = _release.unpack(params["progress"])[0] if params["progress"] else _release.Progress()
     begun = time.monotonic()
     try:
         holder = _lease.Holder(**params["holder"]) if params["holder"] else _lease.own_holder()
@@ -254,16 +255,15 @@ def main() -> None:
             module.exit_json(changed=False, msg=params["give_up"])
         answer = release.run()
     except PlatformError as error:
-        module.fail_json(msg=str(error), changed=progress.touched, progress=vars(progress))
+        module.fail_json(msg=str(error), changed=progress.touched)
     for sentence in answer.warnings:
         module.warn(sentence)
     done = answer.progress
     module.exit_json(
         changed=done.touched or (module.check_mode and bool(done.deleted)),
         msg=_release.summary(answer),
-        next=answer.next,
         say=answer.say,
-        progress=vars(done),
+        progress=_release.pack(done, answer.next),
         diff=answer.diff,
         created=done.created,
         updated=done.changed,

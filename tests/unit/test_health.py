@@ -180,15 +180,18 @@ def test_conclude_writes_the_verdict_and_lets_go() -> None:
     cluster = new_cluster()
     records = Records(cluster, NAMESPACE)
     lease = _lease.Lease(cluster, NAMESPACE, _lease.holder_of("ann", "here", 1, "local"))
-    summary = {"status": "applied", "user": "ann", "started": "t", "components": [], "images": {"a": "b"}}
-    first = records.write(Summary(number=0, **summary), [Component("api")])
+    summary = {"status": "applied", "user": "ann", "started": "t", "components": []}
+    part = Component("api", [workload("Deployment", "web", "api", "web:1")])
+    first = records.write(Summary(number=0, **summary), [part])
     lease.acquire()
     assert _health.conclude(records, lease, first, _health.Outcome("ready", []), "") == {}
     assert cluster.store[("Lease", NAMESPACE, "twisterlab-release")]["spec"]["holderIdentity"] == ""
     assert summary_of(records.read(first) or {})["status"] == "healthy"
-    second = records.write(Summary(number=0, **summary), [Component("api")])
+    second = records.write(Summary(number=0, **summary), [Component("redis")])
     before = _health.conclude(records, None, second, _health.Outcome("broken", []), "why")
     assert before["number"] == first
-    assert before["images"] == {"a": "b"}
+    assert before["images"] == {"Deployment/web/main": "web:1"}
+    # A release of one component is a release of the whole stack with that component changed.
+    assert summary_of(records.read(second) or {})["images"] == before["images"]
     concluded = summary_of(records.read(second) or {})
     assert (concluded["status"], concluded["reason"]) == ("failed", "why")

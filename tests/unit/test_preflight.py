@@ -246,10 +246,21 @@ def test_kubectl_is_told_as_a_person_types_it(kubeconfig: Path) -> None:
     assert _kube.kubectl({"host": "https://x"}, "shop") == "kubectl -n shop"
 
 
+def test_the_secrets_of_a_kubeconfig_are_hidden_and_its_path_is_not() -> None:
+    config = {
+        "users": [{"name": "u", "user": {"token": "sesame", "client-key-data": "key"}}],
+        "clusters": [{"name": "c"}],
+    }
+    assert _kube.secret_texts(config) == {"sesame", "key"}
+    assert _kube.secret_texts("/path") == set()
+    assert _kube.argument_spec()["kubeconfig"]["no_log"] is False
+    assert _kube.argument_spec()["api_key"]["no_log"] is True
+
+
 def test_a_server_that_refuses_or_never_answers(kubeconfig: Path) -> None:
     refused = _kube.Cluster({"kubeconfig": str(kubeconfig)}, attempts=1)
     with pytest.raises(
-        Unreachable, match=r"The cluster https://127.0.0.1:1 cannot be reached \(.*Connection refused\): start it"
+        Unreachable, match=r"The cluster https://127.0.0.1:1 cannot be reached \(\[Errno 111\] Connection refused\): start it"
     ):
         refused.version((1.0, 1.0))
     with socket.create_server(("127.0.0.1", 0)) as silent:

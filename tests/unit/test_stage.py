@@ -112,6 +112,15 @@ def test_build_refuses_two_workloads_with_one_selector() -> None:
         _stage.build("api", [("t", [one, two])])
 
 
+def test_build_refuses_replicas_beside_an_autoscaler() -> None:
+    scaler = manifest(
+        "HorizontalPodAutoscaler", "h", "api", spec={"scaleTargetRef": {"kind": "Deployment", "name": "d"}}
+    )
+    assert _stage.build("api", [("t", [scaler, workload("Deployment", "d", "api")])])
+    with pytest.raises(Refused, match="Deployment/d sets replicas while HorizontalPodAutoscaler/h scales it"):
+        _stage.build("api", [("t", [scaler, workload("Deployment", "d", "api", replicas=2)])])
+
+
 def test_needs_go_on_workloads_only() -> None:
     staged = _stage.build(
         "api", [("t", [workload("Deployment", "d", "api"), manifest("Service", "s", "api")])], needs=["a", "b"]
