@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from . import _kinds as kinds
 from . import _objects as objects
 from . import _secrets
 from ._api import Api, Clock, attempt, each
-from ._errors import ApiError
+from ._errors import ApiError, Unreachable
 from ._judge import BROKEN, READY, WAITING, Check, Judge, Snapshot, brief, line, overall
 from ._kinds import Kind
 from ._lease import Lease
@@ -29,6 +30,8 @@ POLL_SECONDS = 2.0
 # A change is not reported before the module has run this long: each report costs a process.
 BATCH_SECONDS = 4.0
 LEASE_SECONDS = 15.0
+SILENT = "api/silent"
+SILENT_SECONDS = 60.0
 LOG_LINES = 15
 
 
@@ -120,6 +123,19 @@ class Watch:
         snapshot.events = read_events(self._api, self._namespace)
         return self._chosen(self._judge.judge(snapshot, now))
 
+    def _silence(self, error: Unreachable) -> Check:
+        """An API server that restarts is waited for; one that stays away is an error."""
+        now = self._clock.time() - self._start
+        if now - self._judge.memory.setdefault(SILENT, now) >= SILENT_SECONDS:
+            raise error
+        return Check("the API server", "", WAITING, f"does not answer: {error}")
+
+    def _renew(self) -> None:
+        if self._lease:
+            # One missed renewal is harmless: the hold lasts longer.
+            with contextlib.suppress(Unreachable):
+                self._lease.renew()
+
     def _chosen(self, checks: list[Check]) -> list[Check]:
         return [check for check in checks if not self._components or check.component in self._components]
 
@@ -127,11 +143,13 @@ class Watch:
         """Look for at most that long, and stop early when it is decided or a change is worth telling."""
         begun = self._clock.time()
         renewed = begun
-        if self._lease:
-            self._lease.renew()
+        self._renew()
         changes: list[tuple[float, str]] = []
         while True:
-            checks = self.look()
+            try:
+                checks = self.look()
+            except Unreachable as error:
+                checks = [self._silence(error)]
             now = self._clock.time()
             elapsed = now - self._start
             state = overall(checks)
@@ -145,8 +163,8 @@ class Watch:
                 return Outcome("timeout", checks, changes, elapsed)
             if now - begun >= seconds or (changes and now - begun >= BATCH_SECONDS):
                 return Outcome(WAITING, checks, changes, elapsed)
-            if self._lease and now - renewed >= LEASE_SECONDS:
-                self._lease.renew()
+            if now - renewed >= LEASE_SECONDS:
+                self._renew()
                 renewed = now
             self._clock.sleep(POLL_SECONDS)
 

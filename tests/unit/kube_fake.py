@@ -46,7 +46,7 @@ class FakeCluster:
         self.applied: dict[tuple[str, str, str, str], dict[str, Any]] = {}
         self.calls: list[str] = []
         self.conflicts: dict[str, list[dict[str, Any]]] = {}
-        self.errors: dict[str, ApiError] = {}
+        self.errors: dict[str, Exception] = {}
         self.logs: dict[tuple[str, bool], str] = {}
         self.serial = 100
         self.before_write: Callable[[str, dict[str, Any]], None] = lambda verb, obj: None

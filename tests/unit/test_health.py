@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from ansible_collections.twisterlab.platform.plugins.module_utils import _health, _lease, _secrets
-from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, Unreachable
 from ansible_collections.twisterlab.platform.plugins.module_utils._judge import Judge
 from ansible_collections.twisterlab.platform.plugins.module_utils._record import Records, Summary, summary_of
 from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
@@ -126,6 +127,22 @@ def test_on_timeout_the_last_verdicts_are_told() -> None:
 def test_an_absent_namespace_has_nothing_to_wait_for() -> None:
     cluster = FakeCluster()
     assert watch(cluster).run(10).state == "ready"
+
+
+def test_an_api_server_that_restarts_is_waited_for() -> None:
+    cluster = new_cluster()
+    stack(cluster)
+    cluster.errors["list"] = Unreachable("connection refused")
+    cluster.clock.at(20, lambda: cluster.errors.clear())
+    looking = watch(cluster, timeout=100.0)
+    outcome = looking.run(10)
+    assert "the API server does not answer" in outcome.changes[0][1]
+    while outcome.state == "waiting":
+        outcome = looking.run(10)
+    assert (outcome.state, outcome.elapsed) == ("ready", 20.0)
+    cluster.errors["list"] = Unreachable("connection refused")
+    with pytest.raises(Unreachable):
+        looking.run(90)
 
 
 def test_what_may_not_be_listed_is_left_out_unless_it_matters() -> None:
