@@ -260,7 +260,8 @@ def test_the_secrets_of_a_kubeconfig_are_hidden_and_its_path_is_not() -> None:
 def test_a_server_that_refuses_or_never_answers(kubeconfig: Path) -> None:
     refused = _kube.Cluster({"kubeconfig": str(kubeconfig)}, attempts=1)
     with pytest.raises(
-        Unreachable, match=r"The cluster https://127.0.0.1:1 cannot be reached \(\[Errno 111\] Connection refused\): start it"
+        Unreachable,
+        match=r"The cluster https://127.0.0.1:1 cannot be reached \(\[Errno 111\] Connection refused\): start it",
     ):
         refused.version((1.0, 1.0))
     with socket.create_server(("127.0.0.1", 0)) as silent:
