@@ -148,6 +148,7 @@ class Watch:
         while True:
             try:
                 checks = self.look()
+                self._judge.memory.pop(SILENT, None)
             except Unreachable as error:
                 checks = [self._silence(error)]
             now = self._clock.time()
