@@ -25,10 +25,8 @@ options:
     type: list
     elements: str
     default: []
-  cache_dir:
-    description: Cache folder. Empty is C($XDG_CACHE_HOME/twisterlab) or C(~/.cache/twisterlab).
-    type: path
-    default: ''
+extends_documentation_fragment:
+  - twisterlab.platform.cache
 attributes:
   check_mode:
     description: Says what would be made.

@@ -42,10 +42,8 @@ options:
     description: Name of the local cluster. Empty for another cluster.
     type: str
     default: ''
-  cache_dir:
-    description: Cache folder. Empty is C($XDG_CACHE_HOME/twisterlab) or C(~/.cache/twisterlab).
-    type: path
-    default: ''
+extends_documentation_fragment:
+  - twisterlab.platform.cache
 attributes:
   check_mode:
     description: Says what would be loaded or pushed.

@@ -56,14 +56,12 @@ options:
     description: The user's registry for images built here, if there is one.
     type: str
     default: ''
-  cache_dir:
-    description: Cache folder. Empty is C($XDG_CACHE_HOME/twisterlab) or C(~/.cache/twisterlab).
-    type: path
-    default: ''
   manifests:
     description: What is installed in the cluster, as lists of YAML texts with the keys V(registry) and V(built).
     type: dict
     default: {}
+extends_documentation_fragment:
+  - twisterlab.platform.cache
 attributes:
   check_mode:
     description: Says what would be done.
