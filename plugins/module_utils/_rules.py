@@ -21,6 +21,7 @@ SECRET_KEYS = (
     "database_url",
     "database_url_asyncpg",
     "jwt_secret_key",
+    "mcp_token",
     "postgres_password",
     "redis_conf",
     "redis_password",
