@@ -19,6 +19,8 @@ OURS = {PART_OF: "twisterlab", MANAGED_BY: "twisterlab.platform"}
 OURS_SELECTOR = ",".join(f"{key}={value}" for key, value in OURS.items())
 
 NEEDS = "twisterlab.io/needs"
+#: Annotation of a pod template: the ConfigMaps, by name, that the running pod reads anew by itself.
+RELOADS = "twisterlab.io/reloads"
 KEEP = "twisterlab.io/keep"
 RECORD = "twisterlab.io/record"
 SMOKE = "twisterlab.io/smoke"

@@ -124,6 +124,7 @@ def add_checksums(
     """Annotate pod templates with digests of the Secret's keys and ConfigMaps they refer to, so that a change rolls them.
 
     A ConfigMap that is not staged in this run counts with what is in the cluster: a partial run must not roll pods.
+    One that is named in the template's annotation `twisterlab.io/reloads` is read anew by the running pod and left out.
     """
     configs = {objects.name(obj): obj for obj in live.live.values() if obj.get("kind") == "ConfigMap"}
     configs.update({objects.name(obj): obj for obj in found if obj["kind"] == "ConfigMap"})
@@ -136,8 +137,9 @@ def add_checksums(
         keys = objects.secret_keys(spec, secret)
         if keys:
             notes[f"checksum/secret-{secret}"] = _secrets.checksum(values, keys)
+        reloaded = str((objects.meta(template).get("annotations") or {}).get(objects.RELOADS) or "").split(",")
         for name in objects.config_names(spec):
-            if name in configs:
+            if name in configs and name not in reloaded:
                 notes[f"checksum/config-{name}"] = _secrets.config_checksum(configs[name])
         if notes:
             metadata = template.setdefault("metadata", {})

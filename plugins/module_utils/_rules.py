@@ -18,15 +18,20 @@ APPLICATIONS = ("api", "mcp_orchestrator", "mcp_monitoring")
 RESERVED = ("default", "kube-system", "kube-public", "kube-node-lease")
 # Keys of the Secret that the tiers declare themselves.
 SECRET_KEYS = (
+    "alertmanager_conf",
     "database_url",
     "database_url_asyncpg",
     "jwt_secret_key",
     "mcp_token",
+    "postgres_exporter_password",
     "postgres_password",
     "redis_conf",
     "redis_password",
     "redis_url",
 )
+
+# Scrape configurations that Prometheus has in any case.
+JOBS = ("pods", "kube-state-metrics", "kubelet", "cadvisor")
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -71,6 +76,27 @@ def _host(path: str, value: str) -> Iterator[str]:
                 f"{path} is {value!r}, which is no host name; "
                 "write only the name or address, without scheme and port, for example db.example."
             )
+
+
+def _optional_host(path: str, value: str) -> Iterator[str]:
+    if value:
+        yield from _host(path, value)
+
+
+def _web_address(path: str, value: str) -> Iterator[str]:
+    if not re.fullmatch(r"https?://[^\s{}\"']+", value):
+        yield f"{path} is {value!r}; write the address of a page, for example https://wiki.example/runbooks."
+
+
+def _targets(path: str, value: Mapping[str, Any]) -> Iterator[str]:
+    for name, item in value.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(name)) or name in JOBS:
+            yield (
+                f"{path}.{name} cannot name a job; write letters, digits, '-', '_' and '.', "
+                f"and none of {', '.join(JOBS)}."
+            )
+        elif item is not None and not re.fullmatch(r"[^\s/@{}\"']+:[0-9]{1,5}", str(item)):
+            yield f"{path}.{name} is {item!r}; write host:port without scheme and path, for example {name}.example:9100."
 
 
 def _optional_name(path: str, value: str) -> Iterator[str]:
@@ -256,6 +282,11 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r".*_percent", _between(1, 1000)),
         (r".*pre_stop_seconds", _between(0, 300)),
         (r".*(_seconds|_timeout|_grace)", _between(1, 86400)),
+        (r".*_days", _between(1, 3650)),
+        (r".*_hours", _between(1, 720)),
+        (r".*_host", _optional_host),
+        (r".*runbooks_url", _web_address),
+        (r"twisterlab_prometheus\.targets", _targets),
     )
 )
 
@@ -275,7 +306,7 @@ def elsewhere(path: str, key: str) -> str:
         return ""
     if key == "replicas" and path != "twisterlab_api":
         return ""
-    return _ELSEWHERE.get(key, "").format(path=path, tier=path.removeprefix("twisterlab_"))
+    return _ELSEWHERE.get(key, "").format(path=path, tier=path.removeprefix("twisterlab_").replace("_", "-"))
 
 
 def value(path: str, option: Option, converted: Any) -> Iterator[str]:
@@ -296,6 +327,7 @@ def relations(merged: Mapping[str, Any], images: tuple[str, ...]) -> Iterator[st
             yield from _probes(name, tier)
     yield from _replicas(merged.get("twisterlab_api") or {})
     yield from _redis_limit(merged.get("twisterlab_redis") or {})
+    yield from _mail(merged.get("twisterlab_alertmanager") or {})
     for tier, default in (("postgres", ("postgres", 5432)), ("redis", ("redis", 6379))):
         yield from _external(tier, default, merged)
 
@@ -369,6 +401,14 @@ def _redis_limit(redis: Mapping[str, Any]) -> Iterator[str]:
             f"twisterlab_redis.maxmemory ({redis['maxmemory']}) does not fit "
             f"twisterlab_redis.resources.limits.memory ({limit}), as saving needs half as much again; "
             f"write at least {_quantity.show_bytes(wanted)} as the limit, or less maxmemory."
+        )
+
+
+def _mail(alertmanager: Mapping[str, Any]) -> Iterator[str]:
+    if alertmanager and alertmanager["email_to"] and not alertmanager["smtp_host"]:
+        yield (
+            "twisterlab_alertmanager.email_to needs a server to send mail; "
+            "write twisterlab_alertmanager: {smtp_host: …}, or leave email_to out."
         )
 
 

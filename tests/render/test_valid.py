@@ -87,7 +87,7 @@ def test_pods_are_restricted(objects: list[dict[str, Any]]) -> None:
                 "projected",
             }, name
             assert "emptyDir" not in volume or "sizeLimit" in volume["emptyDir"], name
-        for container in spec["containers"]:
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
             inner = container["securityContext"]
             assert inner["allowPrivilegeEscalation"] is False, name
             assert inner["privileged"] is False, name
@@ -149,7 +149,11 @@ def test_everything_is_ours_and_in_the_namespace(objects: list[dict[str, Any]]) 
         assert labels["app.kubernetes.io/part-of"] == "twisterlab"
         assert labels["app.kubernetes.io/managed-by"] == "twisterlab.platform"
         assert labels["app.kubernetes.io/instance"] == namespace
-        assert item["kind"] == "Namespace" or item["metadata"]["namespace"] == namespace
+        if item["kind"] in ("ClusterRole", "ClusterRoleBinding"):
+            # Two stacks on one cluster.
+            assert item["metadata"]["name"].startswith(f"{namespace}-")
+        else:
+            assert item["kind"] == "Namespace" or item["metadata"]["namespace"] == namespace
         assert item["kind"] != "Secret"
 
 
@@ -189,6 +193,10 @@ def test_fixed_names_and_ports(rendered: Path) -> None:
         "twisterlab-api": {8000},
         "mcp-orchestrator": {8080},
         "mcp-monitoring": {8082},
+        "postgres-exporter": {9187},
+        "kube-state-metrics": {8080},
+        "alertmanager": {9093},
+        "prometheus": {9090},
     }
     (api,) = [
         item
@@ -217,9 +225,12 @@ def test_the_namespace_enforces_the_standard(objects: list[dict[str, Any]]) -> N
 
 def test_disabled_tiers_render_nothing(rendered: Path) -> None:
     assert sorted(path.name for path in (rendered / "external").iterdir()) == [
+        "alertmanager",
         "api",
         "base",
+        "kube-state-metrics",
         "mcp-monitoring",
         "mcp-orchestrator",
+        "prometheus",
     ]
     assert sorted(path.name for path in (rendered / "data_only").iterdir()) == ["base", "postgres", "redis"]
