@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deploy destroy env test lint unit contract render kind oldest app docs golden clean
+.PHONY: help deploy destroy env test lint unit contract render rules kind oldest app docs golden clean
 
 CACHE := $(or $(TWISTERLAB_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/twisterlab)
 # Made once and kept by the hash of the requirements; a recipe that needs Ansible starts with one of these.
@@ -22,9 +22,9 @@ env: ## for eval "$$(make -s env)": the project's ansible and kubectl on PATH, K
 	@$(USE) echo "export PATH='$$venv/bin:$(CACHE)/bin':\"\$$PATH\" KUBECONFIG='$(CACHE)/clusters/twisterlab/kubeconfig'"
 
 test: ## all tests, from cheap to dear
-	@scripts/test.sh lint unit contract render oldest app kind
+	@scripts/test.sh lint unit contract render rules oldest app kind
 
-lint unit contract render oldest app kind: ## one stage of `make test`
+lint unit contract render rules oldest app kind: ## one stage of `make test`
 	@scripts/test.sh $@
 
 docs: ## docs/variables.md from the roles' argument specs

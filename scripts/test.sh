@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the named stages of the test ladder and prints the minutes of each: test.sh lint unit contract render oldest app kind
+# Runs the named stages of the test ladder and prints the minutes of each: test.sh lint unit contract render rules oldest app kind
 # The first failing stage ends the run (a hang is a failure); a stage that could not run says "skipped" and why, and is never counted as passed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -57,6 +57,16 @@ stage_app() {
     return "$status"
 }
 
+stage_rules() {
+    local status=0
+    tests/rules/run || status=$?
+    if [ "$status" = 77 ]; then
+        skipped=": promtool and amtool are not here (see above)"
+        return
+    fi
+    return "$status"
+}
+
 stage_kind() {
     use requirements-dev.txt 12
     molecule test --all
@@ -68,7 +78,7 @@ for stage in "$@"; do
     started=$SECONDS
     skipped=""
     if ! declare -F "stage_$stage" >/dev/null; then
-        echo "There is no stage \"$stage\": the stages are lint unit contract render oldest app kind." >&2
+        echo "There is no stage \"$stage\": the stages are lint unit contract render rules oldest app kind." >&2
         exit 2
     fi
     # A subshell would lose `skipped`; `set -e` must hold inside the stage, so the function is not part of a condition.

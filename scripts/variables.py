@@ -17,7 +17,17 @@ sys.path.insert(0, str(ROOT / "collections"))
 from ansible_collections.twisterlab.platform.plugins.module_utils._specs import Option, role_options
 
 TARGET = ROOT / "docs" / "variables.md"
-FIRST = ("twisterlab", "base", "postgres", "redis", "api", "mcp_server", "kube_state_metrics", "alertmanager", "prometheus")
+FIRST = (
+    "twisterlab",
+    "base",
+    "postgres",
+    "redis",
+    "api",
+    "mcp_server",
+    "kube_state_metrics",
+    "alertmanager",
+    "prometheus",
+)
 HEAD = """# Variables
 
 Made from `roles/*/meta/argument_specs.yml` by `make docs`; changes belong there.

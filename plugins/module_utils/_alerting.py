@@ -17,7 +17,10 @@ USABLE = 0.8
 #: Which alerts are silent while another one explains them.
 EXPLAINED: tuple[tuple[str, str], ...] = (
     ("ApiDown", "Api(ErrorRatioHigh|LatencyHigh|ErrorBudgetBurn|LatencyBudgetBurn).*|AgentInactive"),
-    ("PostgresDown", "Api(ErrorRatioHigh|LatencyHigh|ErrorBudgetBurn|LatencyBudgetBurn).*|PostgresConnectionsHigh|AgentInactive"),
+    (
+        "PostgresDown",
+        "Api(ErrorRatioHigh|LatencyHigh|ErrorBudgetBurn|LatencyBudgetBurn).*|PostgresConnectionsHigh|AgentInactive",
+    ),
     ("RedisDown", "RedisMemoryHigh"),
     ("NodeNotReady", "Pod(NotReady|CrashLooping)|TargetDown"),
     ("KubeStateMetricsDown", "Backup.*|RestoreDrill.*"),
@@ -74,7 +77,10 @@ def alertmanager_conf(given: Mapping[str, Any], names: Mapping[str, str]) -> str
     }
     if given["heartbeat"]:
         config["receivers"].append(  # type: ignore[attr-defined]
-            {"name": "heartbeat", "webhook_configs": [{"url": _secret("alertmanager_heartbeat_url"), "send_resolved": False}]}
+            {
+                "name": "heartbeat",
+                "webhook_configs": [{"url": _secret("alertmanager_heartbeat_url"), "send_resolved": False}],
+            }
         )
     text = yaml.safe_dump(config, sort_keys=False, default_flow_style=False, allow_unicode=True, width=4096)
     text = text.replace("{", "{{").replace("}", "}}")
@@ -82,7 +88,7 @@ def alertmanager_conf(given: Mapping[str, Any], names: Mapping[str, str]) -> str
 
 
 def _people(given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    subject = '[{{ .Status | toUpper }}] {{ .CommonLabels.alertname }} in ' + names["namespace"]
+    subject = "[{{ .Status | toUpper }}] {{ .CommonLabels.alertname }} in " + names["namespace"]
     found: dict[str, Any] = {"name": "people"}
     if given["webhook"]:
         found["webhook_configs"] = [{"url": _secret("alertmanager_webhook_url"), "send_resolved": True}]

@@ -54,7 +54,12 @@ def test_the_role_is_made_rotated_and_may_only_look(postgres: Postgres, database
         connect(postgres, database, "first")
     with connect(postgres, database, OWN) as exporter:
         assert exporter.execute("SELECT count(*) > 0 FROM pg_stat_activity WHERE usename = 'twisterlab'").fetchone()
-        for statement in ("SELECT * FROM tickets", "CREATE TABLE own (id int)", "CREATE ROLE other", "CREATE DATABASE d"):
+        for statement in (
+            "SELECT * FROM tickets",
+            "CREATE TABLE own (id int)",
+            "CREATE ROLE other",
+            "CREATE DATABASE d",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 exporter.execute(statement)
     log = (postgres.folder.parent / "server.log").read_text(encoding="utf-8")
