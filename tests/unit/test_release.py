@@ -182,6 +182,22 @@ def test_a_partial_release_leaves_the_others_alone() -> None:
     assert [item.component for item in components] == ["api", "base", "postgres"]
 
 
+def test_a_configuration_that_the_pod_reads_anew_does_not_roll_it() -> None:
+    run = Run()
+    parts = staged()
+    note = {"twisterlab.io/reloads": "other,conf"}
+    parts[2].objects[0]["spec"]["template"]["metadata"]["annotations"] = dict(note)
+    run(parts)
+    notes = run.live("Deployment", "web")["spec"]["template"]["metadata"]["annotations"]
+    assert "checksum/config-conf" not in notes
+    assert "checksum/secret-twisterlab-secrets" in notes
+    parts = staged(conf="2")
+    parts[2].objects[0]["spec"]["template"]["metadata"]["annotations"] = dict(note)
+    assert run(parts).progress.changed == ["ConfigMap/conf"]
+    # Without the annotation it is rolled.
+    assert run(staged(conf="3")).progress.changed == ["ConfigMap/conf", "Deployment/web"]
+
+
 def test_a_disabled_tier_is_removed_but_for_its_volume() -> None:
     run = Run()
     run(staged())
