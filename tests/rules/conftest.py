@@ -91,18 +91,27 @@ def fetch(url: str, data: Any = None) -> str:
         return str(answer.read().decode())
 
 
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Give a function that starts processes, which end with the block; their logs are in the folder."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(*command: str) -> subprocess.Popen[bytes]:
+        with (folder / f"process-{len(started)}.log").open("wb") as log:
+            started.append(subprocess.Popen(command, stdout=log, stderr=log))
+        return started[-1]
+
+    try:
+        yield run
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait(20)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start processes that end with the test."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def run(*command: str, **options: Any) -> subprocess.Popen[bytes]:
-        with (tmp_path / f"process-{len(running)}.log").open("wb") as log:
-            running.append(subprocess.Popen(command, stdout=log, stderr=log, **options))
-        return running[-1]
-
-    yield run
-    for process in running:
-        process.terminate()
-    for process in running:
-        process.wait(20)
+    with running(tmp_path) as run:
+        yield run

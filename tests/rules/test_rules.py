@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import GOLDEN, ROOT, RULES, alertmanager, checked, fetch, free_port, program, until
+from conftest import GOLDEN, ROOT, RULES, alertmanager, checked, fetch, free_port, program, running, until
 
 HERE = Path(__file__).resolve().parent
 TESTS = sorted(path for path in HERE.glob("*.yml") if path.name != "metrics.yml")
 RUNBOOKS = ROOT / "docs" / "runbooks"
+DASHBOARDS = ROOT / "roles" / "grafana" / "files" / "dashboards"
 RUNBOOKS_URL = "https://github.com/twisterlab/platform/blob/main/docs/runbooks"
 SUFFIXES = ("_bucket", "_count", "_sum", "_total")
 
@@ -126,32 +128,47 @@ def _exists(name: str, known: set[str]) -> bool:
     return name in known or any(name.endswith(end) and name.removesuffix(end) in known for end in SUFFIXES)
 
 
-def test_every_metric_exists(start: Any, tmp_path: Path) -> None:
-    """Recorded here, made by our sources, said by the running programs, or seen in an exporter's answer."""
-    listed = _load(HERE / "metrics.yml")
-    known = RECORDED | {"up"} | {name for found in listed.values() for name in found}
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Every metric there is: recorded here, made by our sources, said by the running programs, or an exporter's."""
+    folder = tmp_path_factory.mktemp("known")
+    found = RECORDED | {"up", "ALERTS"} | {name for listed in _load(HERE / "metrics.yml").values() for name in listed}
     for path in (ROOT / "images" / "app" / "twisterlab_app").glob("*.py"):
         text = path.read_text(encoding="utf-8")
-        known |= set(re.findall(r"(?:Counter|Gauge|Histogram)\(\s*\"(\w+)\"", text))
-    (tmp_path / "empty.yml").write_text("route: {receiver: a}\nreceivers: [{name: a}]\n", encoding="utf-8")
-    (tmp_path / "prometheus.yml").write_text(f"rule_files: [{RULES}/prometheus.yml]\n", encoding="utf-8")
+        found |= set(re.findall(r"(?:Counter|Gauge|Histogram)\(\s*\"(\w+)\"", text))
+    (folder / "empty.yml").write_text("route: {receiver: a}\nreceivers: [{name: a}]\n", encoding="utf-8")
     one, two = free_port(), free_port()
-    start(
-        program("prometheus"),
-        f"--config.file={tmp_path}/prometheus.yml",
-        f"--storage.tsdb.path={tmp_path}/data",
-        f"--web.listen-address=127.0.0.1:{one}",
-    )
-    start(
-        *alertmanager(),
-        f"--config.file={tmp_path}/empty.yml",
-        f"--storage.path={tmp_path}/alerts",
-        f"--web.listen-address=127.0.0.1:{two}",
-        "--cluster.listen-address=",
-    )
-    for port in (one, two):
-        text = until(lambda port=port: fetch(f"http://127.0.0.1:{port}/metrics"), what="the metrics")
-        known |= set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    # Some metrics exist only with a group of rules, or after the first sample.
+    own = f"rule_files: [{RULES}/prometheus.yml]\nscrape_configs:\n  - job_name: self\n    scrape_interval: 1s\n"
+    own += f"    static_configs: [{{targets: ['127.0.0.1:{one}']}}]\n"
+    (folder / "prometheus.yml").write_text(own, encoding="utf-8")
+    commands = [
+        [
+            program("prometheus"),
+            f"--config.file={folder}/prometheus.yml",
+            f"--storage.tsdb.path={folder}/data",
+            f"--web.listen-address=127.0.0.1:{one}",
+        ],
+        [
+            *alertmanager(),
+            f"--config.file={folder}/empty.yml",
+            f"--storage.path={folder}/alerts",
+            f"--web.listen-address=127.0.0.1:{two}",
+            "--cluster.listen-address=",
+        ],
+    ]
+    with running(folder) as start:
+        for command in commands:
+            start(*command)
+        up = f"http://127.0.0.1:{one}/api/v1/query?query=up"
+        until(lambda: '"1"' in fetch(up), what="the first sample")
+        for port in (one, two):
+            text = until(lambda port=port: fetch(f"http://127.0.0.1:{port}/metrics"), what="the metrics")
+            found |= set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    return found
+
+
+def test_every_metric_of_the_rules_exists(known: set[str]) -> None:
     unknown = {
         f"{file}: {rule.get('alert') or rule['record']}: {name}"
         for file, rule in _rules()
@@ -159,6 +176,51 @@ def test_every_metric_exists(start: Any, tmp_path: Path) -> None:
         if not _exists(name, known)
     }
     assert unknown == set()
+
+
+def _panels() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the dashboard, the panel's title and the panel."""
+    for path in sorted(DASHBOARDS.glob("*.json")):
+        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]:
+            yield path.stem, panel["title"], panel
+
+
+def _expressions() -> Iterator[tuple[str, str]]:
+    """Yield the place and the text of every expression of the dashboards."""
+    for board, title, panel in _panels():
+        for target in panel["targets"]:
+            yield f"{board}: {title}: {target['expr']}", target["expr"]
+
+
+def test_every_metric_and_job_of_the_dashboards_exists(known: set[str]) -> None:
+    jobs = jobs_scraped()
+    wrong = []
+    for place, expression in _expressions():
+        wrong += [f"{place} has no metric {name}" for name in names(expression) if not _exists(name, known)]
+        for job in re.findall(r"\bjob=~?\"([^\"]+)\"", expression):
+            wrong += [] if any(re.fullmatch(job, name) for name in jobs) else [f"{place} has no job {job}"]
+    assert wrong == []
+
+
+def test_every_expression_of_the_dashboards_parses(tmp_path: Path) -> None:
+    """Promtool reads each as a rule of its own."""
+    rules = [
+        {"name": place, "rules": [{"record": "a", "expr": expression}]}
+        for place, expression in dict(_expressions()).items()
+    ]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": rules}), encoding="utf-8")
+    checked(program("promtool"), "check", "rules", "--lint=none", str(tmp_path / "rules.yml"))
+
+
+def test_dashboards_are_complete() -> None:
+    boards = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(DASHBOARDS.glob("*.json"))]
+    assert {board["uid"] for board in boards} == {f"twisterlab-{path.stem}" for path in DASHBOARDS.glob("*.json")}
+    for board in boards:
+        assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+        assert len({panel["title"] for panel in board["panels"]}) == len(board["panels"])
+        for panel in board["panels"]:
+            assert panel["datasource"] == {"type": "prometheus", "uid": "prometheus"}
+            assert panel.get("description", "Rare: it is empty at times because so").startswith("Rare: ")
 
 
 def test_what_the_kubelets_say_is_kept() -> None:
