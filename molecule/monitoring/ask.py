@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run inside the cluster: asks Prometheus and the test's receiver, and ends with 0 when all is as it should be.
+
+Arguments: what to check, and its JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.parse
+import urllib.request
+from typing import Any
+
+PROMETHEUS = "http://prometheus:9090/api/v1"
+
+
+def get(url: str) -> Any:
+    """The JSON at an address."""
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - addresses of the cluster
+        return json.loads(answer.read())
+
+
+def query(expression: str) -> list[Any]:
+    """The series that an expression has now."""
+    found = get(f"{PROMETHEUS}/query?{urllib.parse.urlencode({'query': expression})}")
+    return list(found["data"]["result"])
+
+
+def targets(wanted: dict[str, int]) -> list[str]:
+    """Every target is up, and every job has at least as many as wanted."""
+    active = get(f"{PROMETHEUS}/targets?state=active")["data"]["activeTargets"]
+    jobs = [target["labels"]["job"] for target in active]
+    wrong = [f"{target['labels']['job']}: {target['lastError']}" for target in active if target["health"] != "up"]
+    return wrong + [f"{job}: {jobs.count(job)} targets" for job, least in wanted.items() if jobs.count(job) < least]
+
+
+def rules(_wanted: None) -> list[str]:
+    """Every rule can be evaluated, and only the Watchdog fires."""
+    groups = get(f"{PROMETHEUS}/rules")["data"]["groups"]
+    found = [rule for group in groups for rule in group["rules"]]
+    wrong = [
+        f"{rule['name']}: {rule['health']} {rule.get('lastError', '')}" for rule in found if rule["health"] != "ok"
+    ]
+    firing = {rule["name"] for rule in found if rule.get("state") == "firing"}
+    return wrong + ([] if firing == {"Watchdog"} else [f"these fire: {sorted(firing)}"])
+
+
+def series(wanted: dict[str, str]) -> list[str]:
+    """Every expression has a series."""
+    return [f"{place}: {expression}" for place, expression in wanted.items() if not query(expression)]
+
+
+def config(wanted: str) -> list[str]:
+    """The running configuration holds a text."""
+    return [] if wanted in get(f"{PROMETHEUS}/status/config")["data"]["yaml"] else [f"there is no {wanted!r} in it yet"]
+
+
+def received(wanted: list[str]) -> list[str]:
+    """An alert arrived at the receiver in that state."""
+    name, state = wanted
+    got = get("http://test-receiver:8090/")
+    there = [alert for body in got for alert in body["alerts"] if alert["labels"]["alertname"] == name]
+    return [] if any(alert["status"] == state for alert in there) else [f"{name} did not arrive as {state}"]
+
+
+if __name__ == "__main__":
+    checks = {"targets": targets, "rules": rules, "series": series, "config": config, "received": received}
+    problems = checks[sys.argv[1]](json.loads(sys.argv[2]))
+    print("\n".join(problems) or "as it should be")
+    sys.exit(bool(problems))
