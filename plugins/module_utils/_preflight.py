@@ -42,6 +42,8 @@ NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("policy", "poddisruptionbudgets", _WRITE),
     ("coordination.k8s.io", "leases", ("get", "create", "update")),
 )
+_RBAC = "rbac.authorization.k8s.io"
+NEEDED_ROLES = ((_RBAC, "roles", _WRITE), (_RBAC, "rolebindings", _WRITE))
 
 
 @dataclass
@@ -291,10 +293,22 @@ class Preflight:
         storage_class: the named class; empty for the default.
         volumes: whether the release needs volumes.
         selector: labels that a node must carry.
+        roles: whether the release makes Roles.
+        cluster_roles: whether the release makes ClusterRoles.
     """
 
-    def __init__(self, api: Any, namespace: str, storage_class: str, volumes: bool, selector: dict[str, str]) -> None:
+    def __init__(
+        self,
+        api: Any,
+        namespace: str,
+        storage_class: str,
+        volumes: bool,
+        selector: dict[str, str],
+        roles: bool = False,
+        cluster_roles: bool = False,
+    ) -> None:
         self._api, self._namespace = api, namespace
+        self._roles, self._cluster_roles = roles, cluster_roles
         self._storage_class, self._volumes, self._selector = storage_class, volumes, selector
         self._rules: Object = {}
         self.findings = Findings()
@@ -340,6 +354,7 @@ class Preflight:
     def _check_rights(self) -> None:
         absent = self.findings.namespace_state == _namespace.ABSENT
         needed = NEEDED + ((("", "namespaces", ("create", "patch")),) if absent else ())
+        needed += NEEDED_ROLES if self._roles else ()
         missing = missing_rights(self._rules.get("resourceRules") or [], needed)
         if missing and (self._rules.get("incomplete") or len(missing) < 12):
             # The list may be incomplete where a webhook decides; ask about each of them.
@@ -349,6 +364,12 @@ class Preflight:
             missing = [item for item, allowed in zip(missing, answers, strict=True) if not allowed]
         if missing:
             raise Refused(rights_sentence(missing, self._namespace))
+        wanted = ("clusterroles", "clusterrolebindings") if self._cluster_roles else ()
+        if not all(self._api.allowed(None, _RBAC, resource, "create") for resource in wanted):
+            raise Refused(
+                "These credentials may not make ClusterRoles, by which nodes are measured: write twisterlab_prometheus: "
+                "{cluster_metrics: false} and twisterlab_kube_state_metrics: {nodes: false}, or ask the cluster's administrator."
+            )
 
     def _check_storage(self) -> None:
         try:

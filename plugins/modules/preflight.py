@@ -33,6 +33,14 @@ options:
     description: Labels that a node must carry to run our pods.
     type: dict
     default: {}
+  roles:
+    description: Whether the release makes Roles.
+    type: bool
+    default: false
+  cluster_roles:
+    description: Whether the release makes ClusterRoles.
+    type: bool
+    default: false
   release:
     description: Whether a release follows. With V(false) only the server and the credentials are checked, and the line is shown.
     type: bool
@@ -107,6 +115,8 @@ def main() -> None:
             storage_class={"type": "str", "default": ""},
             volumes={"type": "bool", "default": True},
             node_selector={"type": "dict", "default": {}},
+            roles={"type": "bool", "default": False},
+            cluster_roles={"type": "bool", "default": False},
             release={"type": "bool", "default": True},
         ),
         supports_check_mode=True,
@@ -121,7 +131,13 @@ def main() -> None:
         cluster = _kube.Cluster(module.params, read_seconds=15.0, attempts=1)
         line = f"cluster {cluster.server}, context {context}, namespace {namespace}"
         checks = _preflight.Preflight(
-            cluster, namespace, module.params["storage_class"], module.params["volumes"], module.params["node_selector"]
+            cluster,
+            namespace,
+            module.params["storage_class"],
+            module.params["volumes"],
+            module.params["node_selector"],
+            module.params["roles"],
+            module.params["cluster_roles"],
         )
         try:
             found = checks.run() if module.params["release"] else checks.greet()

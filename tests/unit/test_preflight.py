@@ -99,6 +99,23 @@ def test_a_namespace_of_kubernetes() -> None:
         _preflight.Preflight(Asked(), "kube-system", "", False, {}).run()
 
 
+def test_the_rights_to_make_roles() -> None:
+    group = "rbac.authorization.k8s.io"
+    cluster = Asked(rules_for(_preflight.NEEDED))
+    cluster.put(namespace())
+    given: tuple[Any, ...] = (cluster, NAMESPACE, "", True, {})
+    _preflight.Preflight(*given).run()
+    with pytest.raises(Refused, match="may not do in namespace .* roles"):
+        _preflight.Preflight(*given, roles=True).run()
+    cluster.granted = rules_for(_preflight.NEEDED + _preflight.NEEDED_ROLES)
+    _preflight.Preflight(*given, roles=True).run()
+    cluster.also = {(group, "clusterroles", "create")}
+    with pytest.raises(Refused, match="may not make ClusterRoles.*cluster_metrics: false.*nodes: false"):
+        _preflight.Preflight(*given, roles=True, cluster_roles=True).run()
+    cluster.also.add((group, "clusterrolebindings", "create"))
+    _preflight.Preflight(*given, roles=True, cluster_roles=True).run()
+
+
 def rules_for(needed: tuple[tuple[str, str, tuple[str, ...]], ...]) -> list[dict[str, Any]]:
     return [{"apiGroups": [group], "resources": [resource], "verbs": list(verbs)} for group, resource, verbs in needed]
 
