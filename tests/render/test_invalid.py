@@ -67,7 +67,9 @@ def test_extra_vars_are_texts(tmp_path: Path) -> None:
     assert not (tmp_path / "never").exists()
 
 
-@pytest.mark.parametrize("playbook", ["deploy.yml", "destroy.yml", "playbooks/local_cluster.yml", "playbooks/render.yml"])
+@pytest.mark.parametrize(
+    "playbook", ["deploy.yml", "destroy.yml", "playbooks/local_cluster.yml", "playbooks/render.yml"]
+)
 def test_an_inventory_without_clusters_is_refused(playbook: str) -> None:
     done = ansible_playbook("-i", "localhost,", playbook)
     assert done.returncode != 0
