@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from . import _kinds as kinds
 from ._errors import PlatformError, Refused
 from ._kube import Cluster
+from ._mcp_clients import CLIENTS
 from ._mcp_dialects import files, read
 from ._mcp_expect import STDIO, expected, program
 from ._mcp_http import Http
@@ -65,18 +66,37 @@ def paths_of(client: str, path: str, home: str) -> list[Path]:
     return files(client, Path(home).expanduser(), operating_system())
 
 
+def of_everybody(home: str) -> list[Server]:
+    """What the files of all clients below a home folder say, every distinct server once.
+
+    Raises:
+        Refused: no client has a file, or one cannot be read.
+    """
+    found: list[Server] = []
+    present = 0
+    for client in CLIENTS:
+        paths = [path for path in paths_of(client, "", home) if path.is_file()]
+        present += len(paths)
+        for server in from_files(client, paths, home) if paths else []:
+            if server not in found:
+                found.append(server)
+    if not present:
+        raise Refused(f"There is no client's file below {home}: write them with playbooks/mcp_config.yml.")
+    return found
+
+
 def chosen(servers: Sequence[Server], names: Sequence[str], where: str) -> list[Server]:
     """The servers to verify: those named, or all of ours.
 
     Raises:
         Refused: one is not there, or none is ours.
     """
-    by_name = {server.name: server for server in servers}
-    known = ", ".join(by_name) or "none"
-    missing = [name for name in names if name not in by_name]
+    present = list(dict.fromkeys(server.name for server in servers))
+    known = ", ".join(present) or "none"
+    missing = [name for name in names if name not in present]
     if missing:
         raise Refused(f"{where} has no entry {missing[0]}; its entries are: {known}.")
-    found = [by_name[name] for name in names] or [server for server in servers if server.name.startswith(OURS)]
+    found = [server for server in servers if (server.name in names if names else server.name.startswith(OURS))]
     if not found:
         raise Refused(f"{where} has no entry whose name starts with {OURS}; its entries are: {known}.")
     return found

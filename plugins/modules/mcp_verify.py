@@ -23,9 +23,9 @@ options:
     type: str
     default: twisterlab
   client:
-    description: Whose file is read.
+    description: Whose file is read. V(all), with O(home), is every client's there, each distinct server once.
     type: str
-    choices: [continue, continue_json, continue_legacy, claude_code, claude_desktop, vscode, cursor, zed, windsurf, cline, codex, gemini]
+    choices: [all, continue, continue_json, continue_legacy, claude_code, claude_desktop, vscode, cursor, zed, windsurf, cline, codex, gemini]
     default: continue
   path:
     description: The client's file.
@@ -188,7 +188,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _mcp_launch, _mcp_schema
-from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError, Refused
 from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_clients import CLIENTS
 from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_server import Server
 from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_verify import FAILED
@@ -215,6 +215,12 @@ def servers(params: dict[str, Any]) -> list[Server]:
             given["name"], tuple(given["command"]), texts(given["env"]), given["url"], texts(given["headers"])
         )
         return [server]
+    if params["client"] == "all":
+        if not params["home"]:
+            raise Refused("client: all needs home, the folder below which every client has its file.")
+        return _mcp_launch.chosen(
+            _mcp_launch.of_everybody(params["home"]), params["names"], f"The files below {params['home']}"
+        )
     paths = _mcp_launch.paths_of(params["client"], params["path"] or "", params["home"] or "")
     found = _mcp_launch.from_files(params["client"], paths, params["home"] or "")
     return _mcp_launch.chosen(found, params["names"], f"The file of {params['client']} ({', '.join(map(str, paths))})")
@@ -225,7 +231,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=_kube.argument_spec(
             namespace={"type": "str", "default": "twisterlab"},
-            client={"type": "str", "choices": list(CLIENTS), "default": "continue"},
+            client={"type": "str", "choices": ["all", *CLIENTS], "default": "continue"},
             path={"type": "path"},
             home={"type": "path"},
             server={"type": "dict", "options": GIVEN},
