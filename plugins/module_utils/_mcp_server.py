@@ -6,13 +6,24 @@ A secret never stands in it by value: `${NAME}` refers to one by name. Each clie
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ._errors import Refused
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+#: The options of a module that describe one server; their documentation stands in the modules.
+OPTIONS: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "command": {"type": "list", "elements": "str", "default": []},
+    "env": {"type": "dict", "default": {}},
+    "url": {"type": "str", "default": ""},
+    "headers": {"type": "dict", "default": {}},
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,19 @@ class Server:
         """The names of the secrets that env and headers refer to, each once, in order."""
         values = [*self.env.values(), *self.headers.values()]
         return tuple(dict.fromkeys(name for value in values for name in _REFERENCE.findall(value)))
+
+
+def texts(values: Mapping[Any, Any]) -> dict[str, str]:
+    """Values as a process, a request or a file takes them, since YAML gives numbers and yes/no values."""
+    return {
+        str(key): json.dumps(value) if isinstance(value, bool) else "" if value is None else str(value)
+        for key, value in values.items()
+    }
+
+
+def of_options(given: Mapping[str, Any]) -> Server:
+    """The server that a module's OPTIONS describe."""
+    return Server(given["name"], tuple(given["command"]), texts(given["env"]), given["url"], texts(given["headers"]))
 
 
 def resolve(text: str, secrets: Mapping[str, str]) -> str:

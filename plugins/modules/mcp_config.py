@@ -174,7 +174,6 @@ files:
           reason: "Claude Desktop takes servers over HTTP only in its settings: add the address under Settings > Connectors."
 """
 
-import json
 import os
 import platform
 from collections import Counter
@@ -192,7 +191,7 @@ except ImportError as error:  # PyYAML on the host
 else:
     YAML_MISSING = False
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_server import Server
+from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_server import OPTIONS, of_options, texts
 
 SYSTEMS = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}
 CLIENTS = [
@@ -203,16 +202,9 @@ CLIENTS = [
 
 def argument_spec() -> dict[str, Any]:
     """The module's options."""
-    server = {
-        "name": {"type": "str", "required": True},
-        "command": {"type": "list", "elements": "str", "default": []},
-        "env": {"type": "dict", "default": {}},
-        "url": {"type": "str", "default": ""},
-        "headers": {"type": "dict", "default": {}},
-    }
     return {
         "clients": {"type": "list", "elements": "str", "choices": ["all", *CLIENTS], "default": ["continue"]},
-        "servers": {"type": "list", "elements": "dict", "required": True, "options": server},
+        "servers": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS},
         "home": {"type": "path"},
         "os": {"type": "str", "choices": ["auto", "linux", "macos", "windows"], "default": "auto"},
         "project": {"type": "path", "default": ""},
@@ -222,23 +214,11 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-def texts(values: dict[str, Any]) -> dict[str, str]:
-    """Values as text, since YAML gives numbers and yes/no values."""
-    return {
-        str(key): json.dumps(value) if isinstance(value, bool) else "" if value is None else str(value)
-        for key, value in values.items()
-    }
-
-
 def order(params: dict[str, Any]) -> _mcp_edit_plan.Order:
     """What the options ask for."""
-    servers = tuple(
-        Server(server["name"], tuple(server["command"]), texts(server["env"]), server["url"], texts(server["headers"]))
-        for server in params["servers"]
-    )
     return _mcp_edit_plan.Order(
         clients=_mcp_edit_plan.resolve_clients(params["clients"]),
-        servers=servers,
+        servers=tuple(map(of_options, params["servers"])),
         home=Path(os.path.abspath(params["home"] or Path.home())),  # noqa: PTH100 - symlinks are followed later
         os_name=SYSTEMS.get(platform.system(), "linux") if params["os"] == "auto" else params["os"],
         project=os.path.abspath(params["project"]) if params["project"] else "",  # noqa: PTH100

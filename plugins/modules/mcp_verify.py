@@ -190,31 +190,18 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _mcp_launch, _mcp_schema
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError, Refused
 from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_clients import CLIENTS
-from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_server import Server
+from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_server import OPTIONS, Server, of_options
 from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_verify import FAILED
 
-GIVEN = {
-    "name": {"type": "str", "required": True},
-    "command": {"type": "list", "elements": "str", "default": []},
-    "env": {"type": "dict", "default": {}},
-    "url": {"type": "str", "default": ""},
-    "headers": {"type": "dict", "default": {}, "no_log": True},
-}
-
-
-def texts(values: dict[str, Any]) -> dict[str, str]:
-    """Names and values as a process or a request takes them."""
-    return {str(name): str(value) for name, value in values.items()}
+# A header may hold a secret by value.
+GIVEN = {**OPTIONS, "headers": {**OPTIONS["headers"], "no_log": True}}
 
 
 def servers(params: dict[str, Any]) -> list[Server]:
     """The servers to verify."""
     given = params["server"]
     if given:
-        server = Server(
-            given["name"], tuple(given["command"]), texts(given["env"]), given["url"], texts(given["headers"])
-        )
-        return [server]
+        return [of_options(given)]
     if params["client"] == "all":
         if not params["home"]:
             raise Refused("client: all needs home, the folder below which every client has its file.")

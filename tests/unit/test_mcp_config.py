@@ -21,6 +21,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.twisterlab.platform.plugins.module_utils import _mcp_edit_files, _mcp_edit_plan
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import Refused
+from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_server import Server
 from ansible_collections.twisterlab.platform.plugins.modules import mcp_config
 
 STDIO = {"name": "tw-mcp", "command": ["kubectl", "exec", "-i"]}
@@ -420,7 +421,7 @@ def as_a_person() -> Iterator[Path]:
 
 
 def plan(home: Path, *clients: str) -> list[_mcp_edit_plan.Plan]:
-    server = mcp_config.Server("tw-mcp", ("kubectl",))
+    server = Server("tw-mcp", ("kubectl",))
     return _mcp_edit_plan.make(_mcp_edit_plan.Order(clients, (server,), home, "linux"))
 
 
