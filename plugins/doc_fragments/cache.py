@@ -10,7 +10,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   cache_dir:
-    description: Cache folder. Empty is C($XDG_CACHE_HOME/twisterlab) or C(~/.cache/twisterlab).
+    description: Cache folder. Empty is C($TWISTERLAB_CACHE_DIR), C($XDG_CACHE_HOME/twisterlab) or C(~/.cache/twisterlab).
     type: path
     default: ''
 """

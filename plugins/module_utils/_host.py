@@ -294,7 +294,7 @@ def check_cache(cache: Path) -> None:
     except OSError as error:
         raise BuildError(
             f"The cache folder {cache} cannot be written ({os.strerror(error.errno or 0)}): set "
-            f"twisterlab_cache_dir, or XDG_CACHE_HOME, to a folder of this user."
+            f"twisterlab_cache_dir, or TWISTERLAB_CACHE_DIR, to a folder of this user."
         ) from error
 
 

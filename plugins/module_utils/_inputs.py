@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _rules
-from ._specs import PREFIX, InputError, Option, convert, merge
+from ._specs import PREFIXES, InputError, Option, convert, merge
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ def _names(names: Iterable[str], inputs: Mapping[str, Option]) -> Iterator[str]:
         if name in inputs or name.startswith(("_", "ansible_")):
             continue
         near = next((known for known in inputs if within_two_edits(name, known)), None)
-        if near and not name.startswith(PREFIX):
+        if near and not name.startswith(PREFIXES):
             yield f"The variable {name} looks like the input {near}; write {near}, or choose another name."
         elif near:
             yield f"{name} is not an input; write {near}."
-        elif name.startswith(PREFIX):
+        elif name.startswith(PREFIXES):
             yield f"{name} is not an input; {_suggestion(name, inputs)}."
 
 
@@ -106,8 +106,9 @@ def _suggestion(name: str, inputs: Mapping[str, Option]) -> str:
             return f"write the key {near[0]} of the dict, {known}: {{{near[0]}: …}}"
         return f"write a key of the dict {known}: {{…}}, which are {', '.join(keys)}"
     # The common prefix would make everything look alike.
-    stems = {known.removeprefix(PREFIX): known for known in inputs}
-    close = difflib.get_close_matches(name.removeprefix(PREFIX), list(stems), n=1, cutoff=0.5)
+    prefix = next(prefix for prefix in PREFIXES if name.startswith(prefix))
+    stems = {known.removeprefix(prefix): known for known in inputs if known.startswith(prefix)}
+    close = difflib.get_close_matches(name.removeprefix(prefix), list(stems), n=1, cutoff=0.5)
     if close:
         return f"did you mean {stems[close[0]]}"
     return "docs/variables.md lists them all; a variable of your own needs another prefix"

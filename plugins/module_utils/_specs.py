@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-PREFIX = "twisterlab_"
+#: What the names of inputs start with: those of the stack, and the arguments of a playbook of their own.
+PREFIXES = ("twisterlab_", "mcp_config_")
 _TRUE = frozenset({"true", "yes", "on", "y", "t", "1"})
 _FALSE = frozenset({"false", "no", "off", "n", "f", "0"})
 
@@ -70,10 +71,10 @@ def role_options(root: Path) -> Iterator[Option]:
 
 @functools.lru_cache(maxsize=4)
 def load_inputs(root: Path) -> Mapping[str, Option]:
-    """Return what a user may write, the options named ``twisterlab_*``; ValueError when two roles declare one."""
+    """Return what a user may write, the options named by one of PREFIXES; ValueError when two roles declare one."""
     found: dict[str, Option] = {}
     for option in role_options(root):
-        if not option.name.startswith(PREFIX):
+        if not option.name.startswith(PREFIXES):
             continue
         if option.name in found:
             roles = f"{found[option.name].role} and {option.role}"

@@ -60,4 +60,5 @@ def cache_folder(value: str | None) -> Path:
     """The cache folder as a path, the user's default where none is given."""
     if value:
         return Path(value).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "twisterlab"
+    own = os.environ.get("TWISTERLAB_CACHE_DIR")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "twisterlab"

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -75,7 +76,10 @@ class Postgres:
         command = [str(self.programs / arguments[0]), *arguments[1:]]
         log = self.folder.parent / "commands.log"
         with log.open("ab") as output:
-            subprocess.run(command, check=True, cwd="/", stdout=output, stderr=output, timeout=60, **self.identity)
+            done = subprocess.run(command, cwd="/", stdout=output, stderr=output, timeout=60, **self.identity)
+        if done.returncode:
+            said = "".join(path.read_text(errors="replace")[-3000:] for path in self.folder.parent.glob("*.log"))
+            raise AssertionError(f"{arguments[0]} ended with {done.returncode}; the server's logs end with:\n{said}")
 
     def start(self) -> None:
         """Start and wait until it answers."""
@@ -170,19 +174,17 @@ class Program:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A running server."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[-3]))
     program = found[-1] if found else Path(shutil.which("pg_ctl") or "")
     if not program.name:
         pytest.skip("pg_ctl is not on this machine: install the package postgresql")
-    base = Path(tmp_path_factory.mktemp("pg", numbered=True))
+    # Not below pytest's own folder: each session that starts takes it away from all users but its own.
+    base = Path(tempfile.mkdtemp(prefix="twisterlab-pg-"))
     identity = _unprivileged()
     if identity:
         os.chown(base, identity["user"], identity["group"])
-        for parent in base.parents:
-            if parent.is_relative_to(tmp_path_factory.getbasetemp().parent):
-                parent.chmod(0o755)
     secret = base / "password"
     secret.write_text(PASSWORD, encoding="utf-8")
     secret.chmod(0o644)
@@ -197,10 +199,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         "--locale=C",
         "--no-sync",
     ]
-    server.run("initdb", "-D", str(server.folder), *options)
-    server.start()
-    yield server
-    server.stop()
+    try:
+        server.run("initdb", "-D", str(server.folder), *options)
+        server.start()
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -230,14 +235,20 @@ def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("bytecode")
 
 
-@pytest.fixture
-def run_program(tmp_path: Path, bytecode: Path) -> Iterator[Callable[..., Program]]:
+def assert_no_secret(text: str, where: str, *more: str) -> None:
+    """No secret of these tests, in any spelling, may be in a text."""
+    for secret in (PASSWORD, ENCODED, JWT, json.dumps(PASSWORD)[1:-1], repr(PASSWORD)[1:-1], *more):
+        assert secret not in text, f"{where} holds a secret"
+
+
+@contextlib.contextmanager
+def programs(folder: Path, bytecode: Path) -> Iterator[Callable[..., Program]]:
     """Start programs; they are stopped at the end, and none of their logs may hold a secret."""
     started: list[Program] = []
 
     def start(module: str, **environment: str) -> Program:
         port = free_port()
-        log = tmp_path / f"{module}-{len(started)}.log"
+        log = folder / f"{module}-{len(started)}.log"
         basic = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(APP),
@@ -256,10 +267,31 @@ def run_program(tmp_path: Path, bytecode: Path) -> Iterator[Callable[..., Progra
         program.process.terminate()
     codes = [program.stop() for program in started]
     for program in started:
-        text = program.log.read_text(encoding="utf-8")
-        for secret in (PASSWORD, ENCODED, JWT, json.dumps(PASSWORD)[1:-1], repr(PASSWORD)[1:-1]):
-            assert secret not in text, f"{program.log.name} holds a secret"
+        assert_no_secret(program.log.read_text(encoding="utf-8"), program.log.name)
     assert all(code in (0, 2) for code in codes), f"exit codes {codes}"
+
+
+@pytest.fixture
+def run_program(tmp_path: Path, bytecode: Path) -> Iterator[Callable[..., Program]]:
+    """Start programs of one test."""
+    with programs(tmp_path, bytecode) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def run_shared(tmp_path_factory: pytest.TempPathFactory, bytecode: Path) -> Iterator[Callable[..., Program]]:
+    """Start programs that the tests of a module share."""
+    with programs(tmp_path_factory.mktemp("shared"), bytecode) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def shared_database(postgres: Postgres, request: pytest.FixtureRequest) -> str:
+    """A database that the tests of a module share."""
+    name = "shared_" + re.sub(r"\W", "_", request.module.__name__.lower())
+    with postgres.connect() as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return name
 
 
 @pytest.fixture

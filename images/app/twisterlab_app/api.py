@@ -11,7 +11,7 @@ from prometheus_client import Gauge
 from starlette.middleware import Middleware
 
 from .agents import Agents
-from .api_routes import agent_routes, ticket_routes
+from .api_routes import agent_routes, backup_routes, ticket_routes
 from .cache import Cache
 from .database import Database
 from .errors import ConfigurationError, DependencyError
@@ -78,6 +78,7 @@ def build(settings: Settings, redact: Redactor) -> FastAPI:
         app.user_middleware.append(Middleware(RateLimit, cache=cache, per_minute=settings.rate_limit_per_minute))
     app.include_router(ticket_routes(tickets))
     app.include_router(agent_routes(agents))
+    app.include_router(backup_routes())
     return app
 
 

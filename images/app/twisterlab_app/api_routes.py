@@ -14,6 +14,7 @@ from .guides import GUIDES
 from .models import (
     Agent,
     AgentList,
+    BackupRequest,
     Category,
     ClassificationAnswer,
     Heartbeat,
@@ -110,6 +111,18 @@ def ticket_routes(tickets: Tickets) -> APIRouter:
     async def sync(request: SyncRequest | None = None) -> SyncAnswer:
         """Read the newest tickets from Postgres into Redis and say how many."""
         return await tickets.sync(request.force if request else False, SYNC_LIMIT)
+
+    return router
+
+
+def backup_routes() -> APIRouter:
+    """Return the route of backups."""
+    router = APIRouter(prefix="/api/v1", tags=["backups"])
+
+    @router.post("/backups", status_code=201)
+    async def make(_request: BackupRequest | None = None) -> None:
+        """Make a backup; 501 while this installation has none configured."""
+        raise HTTPException(501, "no backup is configured in this installation, so nothing was backed up")
 
     return router
 

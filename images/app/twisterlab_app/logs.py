@@ -24,15 +24,6 @@ class JsonFormatter(logging.Formatter):
         self._component = component
         self._redact = redact
 
-    def _clean(self, value: Any) -> Any:
-        if value is None or isinstance(value, bool | int | float):
-            return value
-        if isinstance(value, dict):
-            return {self._redact(str(key)): self._clean(item) for key, item in value.items()}
-        if isinstance(value, list | tuple | set):
-            return [self._clean(item) for item in value]
-        return self._redact(str(value))
-
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         line: dict[str, Any] = {
@@ -44,7 +35,7 @@ class JsonFormatter(logging.Formatter):
         }
         if request_id.get():
             line["request_id"] = request_id.get()
-        line.update({key: self._clean(value) for key, value in vars(record).items() if key not in _STANDARD})
+        line.update({key: self._redact.deep(value) for key, value in vars(record).items() if key not in _STANDARD})
         if record.exc_info:
             line["exception"] = self._redact(self.formatException(record.exc_info))
         if record.stack_info:
@@ -63,11 +54,16 @@ def configure(component: str, level: str, redact: Redactor) -> None:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # the middleware writes the access line
-    for name in ("httpx2", "httpcore2", "asyncio", "uvicorn.error"):
+    for name in ("httpx2", "httpcore2", "asyncio", "uvicorn.error", "mcp"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     logging.captureWarnings(True)
 
     def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         logging.getLogger("twisterlab").critical("uncaught error", exc_info=(kind, error, trace))
 
+    def unraisable(what: Any) -> None:
+        trace = (what.exc_type, what.exc_value, what.exc_traceback)
+        logging.getLogger("twisterlab").error(what.err_msg or "error that nobody can catch", exc_info=trace)
+
     sys.excepthook = uncaught
+    sys.unraisablehook = unraisable

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field
 
@@ -91,6 +92,12 @@ class SyncRequest(_Input):
     """``force`` empties the cache first."""
 
     force: bool = False
+
+
+class BackupRequest(_Input):
+    """Which backup to make."""
+
+    backup_type: Literal["full", "incremental", "config_only"] = "full"
 
 
 class Heartbeat(_Input):

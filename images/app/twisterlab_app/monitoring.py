@@ -12,13 +12,16 @@ import psycopg
 from fastapi import APIRouter, FastAPI
 from prometheus_client import Gauge
 from psycopg.rows import dict_row
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from .background import repeat, task
 from .cache import Cache
 from .database import connection_arguments
 from .errors import ConfigurationError, DependencyError, reason_of
 from .heartbeat import heartbeats
+from .mcp_http import McpEndpoint
+from .mcp_prometheus import prometheus_tools
+from .mcp_tools import Arguments, NoArguments, Tool, ToolBox, ToolFailure
 from .peers import PeerClient
 from .redaction import Redactor
 from .server import main
@@ -26,6 +29,7 @@ from .service import build_service
 from .settings import Peer, Settings
 
 NAME = "mcp-monitoring"
+MCP_NAME = "twisterlab-mcp-monitoring"
 LIMIT_SECONDS = 5.0
 CHECK_UP = Gauge("twisterlab_check_up", "1 when the last check of the tier worked.", ("check",))
 CHECK_SECONDS = Gauge("twisterlab_check_duration_seconds", "How long the last check of the tier took.", ("check",))
@@ -49,6 +53,12 @@ class Report(BaseModel):
 
     healthy: bool
     checks: list[Verdict]
+
+
+class TierArguments(Arguments):
+    """The name of a tier, as check_tiers lists it."""
+
+    tier: str = Field(min_length=1, max_length=63)
 
 
 class Monitor:
@@ -87,6 +97,12 @@ class Monitor:
         if self._round is None or self._round.done():
             self._round = asyncio.create_task(self._all())
         return await asyncio.shield(self._round)
+
+    async def one(self, name: str) -> Verdict:
+        """Check one tier now; ToolFailure names the known ones."""
+        if name not in self._probers:
+            raise ToolFailure(f"there is no tier {name!r}; known: {', '.join(self._probers)}", "refused")
+        return await self._one(name, self._probers[name])
 
     async def check(self) -> None:
         """Ready once a round has ended, whatever it found: monitoring must be reachable when the rest is down."""
@@ -145,6 +161,28 @@ def routes(monitor: Monitor) -> APIRouter:
     return router
 
 
+def tools(monitor: Monitor) -> list[Tool]:
+    """Return the MCP tools that check tiers."""
+
+    async def everything(_arguments: NoArguments) -> Report:
+        return await monitor.report()
+
+    async def one(arguments: TierArguments) -> Verdict:
+        return await monitor.one(arguments.tier)
+
+    return [
+        Tool(
+            "check_tiers",
+            "Check every tier now: verdict, reason and time of each.",
+            NoArguments,
+            Report,
+            everything,
+            reads=True,
+        ),
+        Tool("check_tier", "Check one tier now.", TierArguments, Verdict, one, reads=True),
+    ]
+
+
 def build(settings: Settings, redact: Redactor) -> FastAPI:
     """Return the monitoring application."""
     if not settings.api_url:
@@ -164,8 +202,13 @@ def build(settings: Settings, redact: Redactor) -> FastAPI:
     monitor = Monitor(probers, redact)
     resources.append(task(lambda: repeat("checks", settings.check_interval, monitor.report)))
     resources.append(heartbeats(settings, NAME, "monitoring", client))
+    offered = tools(monitor) + prometheus_tools(client, settings.mcp.prometheus_url)
+    box = ToolBox(MCP_NAME, offered, settings.mcp.tool_timeout, redact)
+    endpoint = McpEndpoint(box.server("Checks the tiers of TwisterLab and reads its alerts and metrics."), settings.mcp)
+    resources.append(endpoint.running())
     app = build_service("TwisterLab MCP monitoring", settings, redact, {"checks": monitor.check}, resources)
     app.include_router(routes(monitor))
+    endpoint.add_to(app)
     return app
 
 

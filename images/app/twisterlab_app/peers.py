@@ -14,6 +14,7 @@ import httpx2
 from prometheus_client import Counter
 from pydantic import BaseModel
 
+from . import logs
 from .errors import DependencyError, reason_of
 from .settings import Peer
 
@@ -70,12 +71,22 @@ class PeerClient:
         await self._client.aclose()
 
     async def call(
-        self, peer: Peer, method: str, path: str, body: Any = None, seconds: float = CALL_SECONDS
+        self,
+        peer: Peer,
+        method: str,
+        path: str,
+        body: Any = None,
+        seconds: float = CALL_SECONDS,
+        authorization: str | None = None,
     ) -> PeerAnswer:
         """Send one request and return the answer, whatever its status; DependencyError when there is none."""
         started = time.perf_counter()
         content = None if body is None else json.dumps(body).encode()
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if content is not None else {})
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        if logs.request_id.get():
+            headers["X-Request-ID"] = logs.request_id.get()
         try:
             async with (
                 asyncio.timeout(seconds),

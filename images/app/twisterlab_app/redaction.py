@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MASK = "***"
@@ -77,3 +78,13 @@ class Redactor:
         if "://" in text:
             text = _CREDENTIALS.sub(rf"\g<scheme>{MASK}@", text)
         return text
+
+    def deep(self, value: Any) -> Any:
+        """Return a value made of JSON types in which every text, keys included, is masked; other objects as text."""
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, dict):
+            return {self(str(key)): self.deep(item) for key, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.deep(item) for item in value]
+        return self(str(value))

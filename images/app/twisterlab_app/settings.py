@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .errors import ConfigurationError
+from .mcp_settings import McpSettings, read_mcp
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _POSTGRES_SCHEMES = ("postgresql", "postgres")
@@ -48,6 +49,7 @@ class Settings:
     agent_timeout: int
     check_interval: int
     forwarded_allow_ips: str
+    mcp: McpSettings
 
 
 class _Reader:
@@ -223,4 +225,5 @@ def load(component: str, default_port: int, environ: Mapping[str, str]) -> Setti
         agent_timeout=read.integer("AGENT_TIMEOUT_SECONDS", 60, 2, 86_400),
         check_interval=read.integer("CHECK_INTERVAL_SECONDS", 15, 1, 3600),
         forwarded_allow_ips=read.text("FORWARDED_ALLOW_IPS", "127.0.0.1"),
+        mcp=read_mcp(read.text, read.integer),
     )

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tables for the pure parts of the MCP servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+import pytest
+from conftest import APP
+from mcp import Client
+
+sys.path.insert(0, str(APP))
+from twisterlab_app.errors import ConfigurationError
+from twisterlab_app.mcp_prometheus import prometheus_tools
+from twisterlab_app.mcp_stdio import encode, parse
+from twisterlab_app.mcp_tools import ToolBox
+from twisterlab_app.mcp_webui import toolkit
+from twisterlab_app.mcp_wire import Lines
+from twisterlab_app.peers import PeerClient
+from twisterlab_app.redaction import Redactor
+from twisterlab_app.settings import load
+
+
+def cut(limit: int, *chunks: bytes) -> list[bytes | None]:
+    """Return what the lines of some chunks are."""
+    lines = Lines(limit)
+    return [line for chunk in chunks for line in lines.feed(chunk)] + list(lines.end())
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        ((b"a\nb\r\n\nc",), [b"a", b"b", b"", b"c"]),
+        ((b"a", b"b\n", b"c\nd", b"\n"), [b"ab", b"c", b"d"]),
+        ((b"12345\n",), [b"12345"]),
+        ((b"123456\nok\n",), [None, b"ok"]),
+        ((b"123", b"456", b"789" * 100, b"\nok\n"), [None, b"ok"]),
+        ((b"123456", b"7"), [None]),
+        ((b"123456\n123456\nx",), [None, None, b"x"]),
+        ((b"\n", b""), [b""]),
+    ],
+)
+def test_lines(chunks, expected):
+    assert cut(5, *chunks) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "identity", "code"),
+    [
+        (None, None, -32600),
+        (b"hello", None, -32700),
+        (b'{"jsonrpc":"2.0","id":1', None, -32700),
+        (b'{"a": NaN}', None, -32700),
+        (b'{"a": "\xff"}', None, -32700),
+        (b"[" * 100_000, None, -32700),
+        (b"1" * 5000, None, -32700),
+        (b"[]", None, -32600),
+        (b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]', None, -32600),
+        (b'"text"', None, -32600),
+        (b"{}", None, -32600),
+        (b'{"jsonrpc":"1.0","id":7,"method":"ping"}', 7, -32600),
+        (b'{"jsonrpc":"2.0","id":"a","method":5}', "a", -32600),
+        (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', None, -32600),
+        (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', None, -32600),
+        (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', None, -32600),
+        (b'{"jsonrpc":"2.0","id":{},"method":"ping"}', None, -32600),
+        (b'{"jsonrpc":"2.0","id":3,"method":"ping","params":[1]}', 3, -32600),
+        (b'{"jsonrpc":"2.0","id":3,"result":{},"error":1,"x":1}'.replace(b'"result":{},', b""), 3, -32600),
+    ],
+)
+def test_lines_that_are_no_messages(line, identity, code):
+    answer = parse(line)
+    assert isinstance(answer, dict)
+    assert (answer["id"], answer["error"]["code"]) == (identity, code)
+    assert json.loads(encode(answer)) == answer
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping"}', "JSONRPCRequest"),
+        (b' {"jsonrpc":"2.0","id":"x","method":"y","params":{}} ', "JSONRPCRequest"),
+        (b'{"jsonrpc":"2.0","method":"notifications/initialized"}', "JSONRPCNotification"),
+        (b'{"jsonrpc":"2.0","id":1,"result":{}}', "JSONRPCResponse"),
+        (b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}', "JSONRPCError"),
+    ],
+)
+def test_lines_that_are_messages(line, kind):
+    assert type(parse(line)).__name__ == kind
+
+
+def test_every_line_sent_is_ascii():
+    line = encode({"id": "\ud800", "text": "é\u2028\n"})
+    assert line.isascii() and b"\n" not in line and json.loads(line)["text"] == "é\u2028\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "commands"),
+    [
+        ("", set()),
+        ("[]", set()),
+        ('["uptime -p", ["echo", "a b"]]', {("uptime", "-p"), ("echo", "a b")}),
+        ("""["echo 'a b'"]""", {("echo", "a b")}),
+    ],
+)
+def test_permitted_commands(text, commands):
+    assert load("x", 1, {"MCP_COMMANDS": text}).mcp.commands == commands
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MCP_COMMANDS", "uptime"),
+        ("MCP_COMMANDS", '{"a": 1}'),
+        ("MCP_COMMANDS", "[1]"),
+        ("MCP_COMMANDS", '[""]'),
+        ("MCP_COMMANDS", "[[]]"),
+        ("MCP_COMMANDS", '[["a", 1]]'),
+        ("MCP_COMMANDS", '["echo \'a"]'),
+        ("MCP_TOKEN", "two words"),
+        ("MCP_TOKEN", "é"),
+        ("WEBUI_API_KEY", "a\nb"),
+        ("WEBUI_URLS", "http://good:1,ftp://bad"),
+        ("MONITORING_URL", "mcp-monitoring:8082"),
+        ("PROMETHEUS_URL", "http://h:99999"),
+        ("PROMETHEUS_URL", "http://h/?q=1"),
+        ("MCP_TOOL_TIMEOUT_SECONDS", "0"),
+    ],
+)
+def test_wrong_settings_are_told_without_their_value(name, value):
+    with pytest.raises(ConfigurationError) as found:
+        load("x", 1, {name: value})
+    assert name in str(found.value)
+    assert name in ("MCP_COMMANDS", "MCP_TOOL_TIMEOUT_SECONDS") or value not in str(found.value)
+
+
+def test_the_token_may_come_from_a_file_and_is_not_printed(tmp_path):
+    tmp_path.joinpath("token").write_text("t0ken-from-file\n")
+    settings = load("x", 1, {"MCP_TOKEN_FILE": str(tmp_path / "token"), "MCP_ALLOWED_ORIGINS": "https://a, https://b"})
+    assert settings.mcp.token == "t0ken-from-file" and "t0ken" not in repr(settings)
+    assert settings.mcp.allowed_origins == {"https://a", "https://b"}
+
+
+def test_the_toolkit_names_its_api_and_starts_with_its_frontmatter():
+    source = toolkit("http://x:1/'")
+    assert source.startswith('"""\ntitle: TwisterLab\n')
+    found: dict[str, object] = {}
+    exec(source, found)
+    assert found["API_URL"] == "http://x:1/'"
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("list_alerts", {}), ("query_metrics", {"query": "up"})])
+def test_without_prometheus(name, arguments):
+    async def session():
+        async with PeerClient() as peers:
+            box = ToolBox("test", prometheus_tools(peers, ""), 5, Redactor({}))
+            async with Client(box.server("")) as client:
+                return await client.call_tool(name, arguments)
+
+    result = asyncio.run(session())
+    assert result.is_error and result.structured_content is None
+    assert result.content[0].text == "PROMETHEUS_URL is not set for this service"
+
+
+def test_secrets_in_answers_are_masked():
+    secret = "S3cret-in-the-database"
+
+    async def session():
+        async with PeerClient() as peers:
+            box = ToolBox(
+                "test", prometheus_tools(peers, f"http://u:{secret}@127.0.0.1:9"), 5, Redactor({"X_TOKEN": secret})
+            )
+            async with Client(box.server("")) as client:
+                return await client.call_tool("query_metrics", {"query": secret, secret: 1})
+
+    result = asyncio.run(session())
+    assert result.is_error and "***: Extra inputs" in result.content[0].text and secret not in result.model_dump_json()
