@@ -366,9 +366,7 @@ def test_continue_reads_one_server_a_file(tmp_path: Path, run: Any) -> None:
         run()
 
 
-def test_continue_without_config_yaml_is_pointed_out(
-    tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_continue_without_config_yaml_is_pointed_out(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # Where a controller's display was imported by another test, warnings go there instead of into the result.
     warned: list[str] = []
     monkeypatch.setattr(mcp_config.AnsibleModule, "warn", lambda _module, text: warned.append(text))
