@@ -36,6 +36,11 @@ class Unsaid(Exception):
     """The client's file cannot say this server; the text is the reason, one sentence."""
 
 
+def secret_name(name: str) -> bool:
+    """Whether what a variable or header of this name holds is taken for a secret."""
+    return bool(_SECRET.search(name))
+
+
 def managed(key: str) -> bool:
     """Whether a key of an entry is ours to write."""
     return key in _MANAGED
@@ -91,7 +96,7 @@ def check(server: Server, named_only: bool = False) -> None:
             raise Refused(f"{key!r} in headers of the server {server.name} is no name of an HTTP header.")
 
     for key, value in (*server.env.items(), *server.headers.items()):
-        if _SECRET.search(key) and value and not _REFERENCE.search(value):
+        if secret_name(key) and value and not _REFERENCE.search(value):
             raise Refused(
                 f"{key} of the server {server.name} looks like a secret: write ${{NAME}} there and give its value in secrets."
             )

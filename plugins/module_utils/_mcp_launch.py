@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a client's file to running servers: which entries, with which secrets, started how."""
+"""From entries to running servers: with which secrets, started how."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from . import _kinds as kinds
 from ._errors import PlatformError, Refused
 from ._kube import Cluster
-from ._mcp_clients import CLIENTS
-from ._mcp_dialects import files, read
+from ._mcp_dialects import secret_name
 from ._mcp_expect import STDIO, expected, program
 from ._mcp_http import Http
 from ._mcp_server import Server, resolve
@@ -26,80 +23,9 @@ from ._mcp_verify import LOST, OK, SKIPPED, Facts, Step, Verification
 from ._mcp_wire import Process, Wire
 
 SECRET = "twisterlab-secrets"  # noqa: S105 - the name of an object
-#: The entries that are ours begin so.
-OURS = "twisterlab"
 _SHORTEST = 6
 
 GiveCluster = Callable[[], Cluster]
-
-
-def operating_system(platform: str = sys.platform) -> str:
-    """This machine's name in the table of clients: `linux`, `macos` or `windows`."""
-    return {"darwin": "macos", "win32": "windows"}.get(platform, "linux")
-
-
-def from_files(client: str, paths: Sequence[Path], home: str = "") -> list[Server]:
-    """The servers of a client's files.
-
-    Raises:
-        Refused: no file is there, or one cannot be read.
-    """
-    found: list[Server] = []
-    present = [path for path in paths if path.is_file()]
-    if not present:
-        place = f"at {' or '.join(map(str, paths))}" if paths else f"below {home}"
-        raise Refused(f"There is no file of {client} {place}: write it with playbooks/mcp_config.yml.")
-    for path in present:
-        try:
-            found += read(client, path.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise Refused(f"The file {path} cannot be read: {error}.") from error
-        except PlatformError as error:
-            raise Refused(f"The file {path} cannot be read: {error}") from error
-    return found
-
-
-def paths_of(client: str, path: str, home: str) -> list[Path]:
-    """Where a client's servers stand: the file given, or the client's own files below a home folder."""
-    if path:
-        return [Path(path).expanduser()]
-    return files(client, Path(home).expanduser(), operating_system())
-
-
-def of_everybody(home: str) -> list[Server]:
-    """What the files of all clients below a home folder say, every distinct server once.
-
-    Raises:
-        Refused: no client has a file, or one cannot be read.
-    """
-    found: list[Server] = []
-    present = 0
-    for client in CLIENTS:
-        paths = [path for path in paths_of(client, "", home) if path.is_file()]
-        present += len(paths)
-        for server in from_files(client, paths, home) if paths else []:
-            if server not in found:
-                found.append(server)
-    if not present:
-        raise Refused(f"There is no client's file below {home}: write them with playbooks/mcp_config.yml.")
-    return found
-
-
-def chosen(servers: Sequence[Server], names: Sequence[str], where: str) -> list[Server]:
-    """The servers to verify: those named, or all of ours.
-
-    Raises:
-        Refused: one is not there, or none is ours.
-    """
-    present = list(dict.fromkeys(server.name for server in servers))
-    known = ", ".join(present) or "none"
-    missing = [name for name in names if name not in present]
-    if missing:
-        raise Refused(f"{where} has no entry {missing[0]}; its entries are: {known}.")
-    found = [server for server in servers if (server.name in names if names else server.name.startswith(OURS))]
-    if not found:
-        raise Refused(f"{where} has no entry whose name starts with {OURS}; its entries are: {known}.")
-    return found
 
 
 def key_of(name: str) -> str:
@@ -133,11 +59,11 @@ def secrets(
 
 
 def confidential(servers: Iterable[Server], values: Iterable[str]) -> set[str]:
-    """The texts that nobody may see: the secrets, and what a person wrote into an Authorization header himself."""
+    """The texts that nobody may see: the secrets, and what a person wrote himself into a header or variable of such a name."""
     found = {value for value in values if len(value) >= _SHORTEST}
     for server in servers:
-        for name, value in server.headers.items():
-            if name.lower() in ("authorization", "x-api-key", "cookie") and "${" not in value:
+        for name, value in (*server.headers.items(), *server.env.items()):
+            if secret_name(name) and "${" not in value:
                 found |= {word for word in (value, *value.split()) if len(word) > _SHORTEST}
     return found
 
@@ -276,6 +202,8 @@ def server_info(
 
 def report(steps: Sequence[Step]) -> str:
     """All failures, a sentence each; or a summary."""
+    if not steps:
+        return "nothing was verified"
     failed = [step for step in steps if step.state not in (OK, SKIPPED)]
     if failed:
         return "\n".join(f"{step.who}: {step.step}: {step.evidence}" for step in failed)

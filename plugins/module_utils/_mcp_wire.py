@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import selectors
 import shlex
 import signal
@@ -27,6 +28,8 @@ KEPT_BYTES = 4096
 GRACE_SECONDS = 2.0
 
 Message = Mapping[str, Any]
+
+_CLUSTER = re.compile(r"KUBECONFIG$|K8S_AUTH_")
 
 
 class Silent(PlatformError):
@@ -157,7 +160,8 @@ class Process:
         try:
             self._process = subprocess.Popen(
                 list(command),
-                env={**os.environ, **env},
+                # As a desktop starts it: what the shell knows of a cluster must not make up for what the file lacks.
+                env={**{name: value for name, value in os.environ.items() if not _CLUSTER.match(name)}, **env},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -165,7 +169,9 @@ class Process:
                 bufsize=0,
             )
         except (OSError, ValueError) as error:
-            raise Refused(f"the command {shlex.quote(command[0])} cannot be started: {error}") from error
+            raise Refused(
+                f"the command {shlex.quote(command[0])} cannot be started: {error}; install it or set mcp_config_kubectl"
+            ) from error
         self._lines, self._tail = Lines(), Tail()
         self._selector = selectors.DefaultSelector()
         self._stdin, self._stdout, self._stderr = (

@@ -190,7 +190,7 @@ except ImportError as error:  # PyYAML on the host
     YAML_MISSING = True
 else:
     YAML_MISSING = False
-from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError, Refused
 from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_server import OPTIONS, of_options, texts
 
 SYSTEMS = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}
@@ -214,12 +214,20 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
+def home_of(given: str | None) -> Path:
+    """The folder that stands for the user's home; symlinks are followed later."""
+    try:
+        return Path(os.path.abspath(given or Path.home()))  # noqa: PTH100
+    except RuntimeError:
+        raise Refused("Whoever runs this has no home folder here; set mcp_config_home (the option home).") from None
+
+
 def order(params: dict[str, Any]) -> _mcp_edit_plan.Order:
     """What the options ask for."""
     return _mcp_edit_plan.Order(
         clients=_mcp_edit_plan.resolve_clients(params["clients"]),
         servers=tuple(map(of_options, params["servers"])),
-        home=Path(os.path.abspath(params["home"] or Path.home())),  # noqa: PTH100 - symlinks are followed later
+        home=home_of(params["home"]),
         os_name=SYSTEMS.get(platform.system(), "linux") if params["os"] == "auto" else params["os"],
         project=os.path.abspath(params["project"]) if params["project"] else "",  # noqa: PTH100
         present=params["state"] == "present",

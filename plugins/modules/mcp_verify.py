@@ -58,8 +58,19 @@ options:
         description: HTTP headers.
         type: dict
         default: {}
+  os:
+    description: Operating system whose places apply below O(home); V(auto) is that of the host.
+    type: str
+    choices: [auto, linux, macos, windows]
+    default: auto
+  project:
+    description: A project's folder. Where a client reads a file of its own there, that one is read instead of the user's.
+    type: path
+    default: ''
   names:
-    description: The entries to verify. Empty means each whose name starts with C(twisterlab).
+    description:
+      - The entries to verify. Empty means each whose name starts with C(twisterlab).
+      - One that the client's file cannot hold is shown as skipped, with the reason; any other that is missing is a failure.
     type: list
     elements: str
     default: []
@@ -187,7 +198,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _mcp_launch, _mcp_schema
+from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _mcp_entries, _mcp_launch, _mcp_schema
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError, Refused
 from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_clients import CLIENTS
 from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_server import OPTIONS, Server, of_options
@@ -197,20 +208,17 @@ from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_verify im
 GIVEN = {**OPTIONS, "headers": {**OPTIONS["headers"], "no_log": True}}
 
 
-def servers(params: dict[str, Any]) -> list[Server]:
-    """The servers to verify."""
+def servers(params: dict[str, Any]) -> tuple[list[Server], list[str]]:
+    """The servers to verify, and what there is to say about them."""
     given = params["server"]
     if given:
-        return [of_options(given)]
-    if params["client"] == "all":
-        if not params["home"]:
-            raise Refused("client: all needs home, the folder below which every client has its file.")
-        return _mcp_launch.chosen(
-            _mcp_launch.of_everybody(params["home"]), params["names"], f"The files below {params['home']}"
-        )
-    paths = _mcp_launch.paths_of(params["client"], params["path"] or "", params["home"] or "")
-    found = _mcp_launch.from_files(params["client"], paths, params["home"] or "")
-    return _mcp_launch.chosen(found, params["names"], f"The file of {params['client']} ({', '.join(map(str, paths))})")
+        return [of_options(given)], []
+    rest = (params["names"], params["os"], params["project"] or "")
+    if params["client"] != "all":
+        return _mcp_entries.of_one(params["client"], params["path"] or "", params["home"] or "", *rest)
+    if not params["home"]:
+        raise Refused("client: all needs home, the folder below which every client has its file.")
+    return _mcp_entries.of_everybody(params["home"], *rest)
 
 
 def main() -> None:
@@ -222,6 +230,8 @@ def main() -> None:
             path={"type": "path"},
             home={"type": "path"},
             server={"type": "dict", "options": GIVEN},
+            os={"type": "str", "choices": ["auto", "linux", "macos", "windows"], "default": "auto"},
+            project={"type": "path", "default": ""},
             names={"type": "list", "elements": "str", "default": []},
             via={"type": "str", "choices": ["file", "api"], "default": "file"},
             service={"type": "str", "default": ""},
@@ -257,7 +267,9 @@ def main() -> None:
                 cluster(), namespace, params["target"], params["container"], params["timeout"]
             )
             module.exit_json(changed=False, server_info=info or {}, ours=_mcp_launch.ours(info), msg=told)
-        found = servers(params)
+        if not params["eras"]:
+            raise Refused("eras is empty, so nothing would be verified; leave it out, or name modern or legacy.")
+        found, told = servers(params)
         names = list(dict.fromkeys(name for server in found for name in server.references))
         values = _mcp_launch.secrets(names, os.environ, cluster, namespace)
         hidden = _mcp_launch.confidential(found, values.values())
@@ -281,7 +293,7 @@ def main() -> None:
     result = {
         "msg": _mcp_launch.report(steps),
         "steps": [step.data() for step in steps],
-        "lines": _mcp_launch.lines(steps),
+        "lines": [*(told if params["turn"] <= 0 else []), *_mcp_launch.lines(steps)],
         "pairs": len(pairs),
     }
     if any(step.state == FAILED for step in steps):

@@ -341,27 +341,3 @@ def test_a_token_that_a_person_inlined_is_hidden() -> None:
 )
 def test_service_of_a_url(url: str, given: str, expected: tuple[str, int]) -> None:
     assert launch.service_of(url, given) == expected
-
-
-def test_which_entries_are_verified() -> None:
-    servers = [Server("twisterlab-mcp", ("x",)), Server("other", ("x",)), Server("twisterlab-y", ("x",))]
-    assert [server.name for server in launch.chosen(servers, [], "It")] == ["twisterlab-mcp", "twisterlab-y"]
-    assert [server.name for server in launch.chosen(servers, ["other"], "It")] == ["other"]
-    with pytest.raises(Refused, match="It has no entry gone; its entries are: twisterlab-mcp, other, twisterlab-y"):
-        launch.chosen(servers, ["gone"], "It")
-    with pytest.raises(Refused, match="It has no entry whose name starts with twisterlab; its entries are: other"):
-        launch.chosen(servers[1:2], [], "It")
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(
-        Refused, match="There is no file of cursor at .*mcp.json: write it with playbooks/mcp_config.yml"
-    ):
-        launch.from_files("cursor", launch.paths_of("cursor", "", str(tmp_path)), str(tmp_path))
-
-
-def test_a_file_that_cannot_be_parsed(tmp_path: Path) -> None:
-    path = tmp_path / "mcp.json"
-    path.write_text("{", encoding="utf-8")
-    with pytest.raises(Refused, match=f"The file {path} cannot be read"):
-        launch.from_files("cursor", [path])
