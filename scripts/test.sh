@@ -47,24 +47,22 @@ stage_oldest() {
     timeout 900 python -m pytest -q -n 2 tests/unit tests/contract tests/render
 }
 
-stage_app() {
+run_or_skip() { # PROGRAM WHY: a stage with a program of its own, whose exit code 77 says that it could not run here
     local status=0
-    tests/app/run || status=$?
+    "$1" || status=$?
     if [ "$status" = 77 ]; then
-        skipped=": the servers it needs are not here (see above)"
+        skipped=": $2 (see above)"
         return
     fi
     return "$status"
 }
 
+stage_app() {
+    run_or_skip tests/app/run "the servers it needs are not here"
+}
+
 stage_rules() {
-    local status=0
-    tests/rules/run || status=$?
-    if [ "$status" = 77 ]; then
-        skipped=": promtool and amtool are not here (see above)"
-        return
-    fi
-    return "$status"
+    run_or_skip tests/rules/run "promtool and amtool are not here"
 }
 
 stage_kind() {
