@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -306,3 +307,10 @@ def test_schema_that_was_tampered_with(run_program, api_environment, postgres, d
     with postgres.connect(database) as connection, psycopg.ClientCursor(connection) as cursor:
         cursor.execute("SELECT to_regclass('schema_migrations'), to_regclass('tickets')")
         assert cursor.fetchone() == (None, "tickets")
+
+
+def test_many_ask_for_readiness_at_once(run_program, api_environment):
+    api = run_program("api", **api_environment).ready()
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: api.client.get("/ready"), range(200)))
+    assert {answer.status_code for answer in answers} == {200}, {answer.text for answer in answers}

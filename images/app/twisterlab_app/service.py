@@ -39,14 +39,23 @@ async def run_check(name: str, check: Check) -> str | None:
 
 
 class Readiness:
-    """Run the readiness checks together; log each change of verdict once."""
+    """Run the readiness checks together; log each change of verdict once.
+
+    Callers that come at the same time share one round: each check writes and reads back one row of this instance.
+    """
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
         self._last: dict[str, str | None] = {}
+        self._round: asyncio.Task[dict[str, str | None]] | None = None
 
     async def verdict(self) -> dict[str, str | None]:
-        """Return ``{dependency: None | reason}``."""
+        """Return ``{dependency: None | reason}``, found now."""
+        if self._round is None or self._round.done():
+            self._round = asyncio.create_task(self._look())
+        return await asyncio.shield(self._round)
+
+    async def _look(self) -> dict[str, str | None]:
         reasons = await asyncio.gather(*(run_check(name, check) for name, check in self._checks.items()))
         result = dict(zip(self._checks, reasons, strict=True))
         for name, reason in result.items():
