@@ -107,9 +107,11 @@ def pipe_images(references: Sequence[str], node: str, *options: str, log: Path, 
                 label=label,
                 stdin=path,
             )
-        finally:
-            source.stdout.close()
-            if source.poll() is None:
-                source.terminate()
-    if source.returncode not in (0, None) and source.returncode > 0:
+        except BaseException:
+            source.terminate()
+            raise
+        # The import ends with the archive, a little before the one who writes it: told to stop then, it would count as failed.
+        while source.stdout.read(2**20):
+            pass
+    if source.returncode:
         raise BuildError(f"{label}: docker save ended with {source.returncode}.")
