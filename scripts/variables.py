@@ -27,6 +27,7 @@ FIRST = (
     "kube_state_metrics",
     "alertmanager",
     "prometheus",
+    "grafana",
 )
 HEAD = """# Variables
 

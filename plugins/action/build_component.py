@@ -31,11 +31,13 @@ class ActionModule(ReportingAction):
         component: str = arguments["component"]
         cache = cache_folder(arguments["cache_dir"])
         builder = Builder(Recipes(), cache, self.say, self.holder)
+        image = builder.recipes.reference(component) if "image" in builder.recipes.get(component).data else ""
+        told = {"component": component, "image": image}
         missing = builder.missing([component])
         if not missing:
-            return {"changed": False, "msg": f"{component} is there", "component": component}
+            return {"changed": False, "msg": f"{component} is there", **told}
         if check:
-            return {"changed": True, "msg": f"would make {component}", "component": component}
+            return {"changed": True, "msg": f"would make {component}", **told}
         _host.check_cache(cache)
         _host.check_space(cache, SPACE_GIB, "Building images from packages")
         _host.ensure_programs(
@@ -53,7 +55,7 @@ class ActionModule(ReportingAction):
         changed = builder.build(component)
         for thread in threads:
             thread.join()
-        return {"changed": changed, "msg": f"{component} made in {seconds(start)}", "component": component}
+        return {"changed": changed, "msg": f"{component} made in {seconds(start)}", **told}
 
     def _quietly(self, builder: Builder, name: str) -> None:
         """Make a root file system ahead of its turn; if that fails its own task says why."""

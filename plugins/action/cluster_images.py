@@ -38,9 +38,10 @@ class ActionModule(ReportingAction):
             arguments[key] for key in ("source", "overrides", "registry", "local_cluster")
         )
         references = {name: _images.resolve(name, source, overrides, registry, arguments["mirror"]) for name in names}
+        contexts = {name: context for name in names if (context := _images.entry(name).context)}
         ours = {
-            references[name]: _images.entry(name).context
-            for name in names
+            references[name]: context
+            for name, context in contexts.items()
             if not overrides.get(name) and references[name] == _images.built_reference(name, registry)
         }
         if not cluster and ours and not registry:
@@ -49,7 +50,7 @@ class ActionModule(ReportingAction):
                 "twisterlab_images and twisterlab_image_source=registry."
             )
         self._bases = (
-            {_images.entry(name).context: _images.entry(name).base or "" for name in names}
+            {context: _images.entry(name).base or "" for name, context in contexts.items()}
             if source == "registry"
             else {}
         )

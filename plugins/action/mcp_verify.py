@@ -5,7 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.twisterlab.platform.plugins.module_utils._checks import FAILED, Check
 from ansible_collections.twisterlab.platform.plugins.plugin_utils.cluster_action import ClusterAction
+
+TAG = "mcp"
 
 
 class ActionModule(ClusterAction):
@@ -16,6 +20,7 @@ class ActionModule(ClusterAction):
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         arguments = self.own_arguments()
+        conclude = boolean(arguments.pop("conclude", True))
         steps: list[dict[str, Any]] = []
         failures: list[str] = []
         summaries: list[str] = []
@@ -26,13 +31,31 @@ class ActionModule(ClusterAction):
                 self.say(task_vars, line)
             if "pairs" not in result:
                 # A probe, or the task could not begin.
-                return result
+                return result if conclude or not result.get("failed") else self._not_begun(arguments, result)
             pairs = int(result.pop("pairs"))
             steps += result.get("steps") or []
             (failures if result.get("failed") else summaries).append(str(result.get("msg", "")))
             turn += 1
-        if not failures:
-            return {"changed": False, "msg": "\n".join(summaries), "steps": steps}
+        if not failures or not conclude:
+            return {
+                "changed": False,
+                "msg": "\n".join(failures or summaries),
+                "steps": steps,
+                "checks": [_check(step) for step in steps],
+            }
         # Every line was shown and every failure is in `msg`; a failing task need not print the rest once more.
         broken = [step for step in steps if step["state"] == "failed"]
         return {"changed": False, "failed": True, "msg": "\n".join(failures), "steps": broken}
+
+    @staticmethod
+    def _not_begun(arguments: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+        """A verification that could not begin, as a failed check."""
+        name = f"the file of {arguments.get('client', 'continue')}"
+        check = Check(name, FAILED, str(result.get("msg", "")), 0.0, TAG)
+        return {"changed": False, "msg": check.evidence, "steps": [], "checks": [check.data()]}
+
+
+def _check(step: dict[str, Any]) -> dict[str, Any]:
+    """A step in the shape that every verification has."""
+    name = f"{step['server']} ({step['transport']}, {step['era']}): {step['step']}"
+    return Check(name, step["state"], step["evidence"], step["seconds"], TAG).data()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.twisterlab.platform.plugins.module_utils import _images
@@ -70,9 +71,19 @@ def image(
         raise AnsibleFilterError(str(error)) from None
 
 
+def image_available(
+    name: str, source: str = "registry", overrides: Mapping[str, object] | None = None, **_rest: object
+) -> bool:
+    """Whether an image can be had; see image_available.yml."""
+    try:
+        return _images.available(str(name), str(source), overrides)
+    except BuildError as error:
+        raise AnsibleFilterError(str(error)) from None
+
+
 class FilterModule:
     """The filters of this file."""
 
-    def filters(self) -> dict[str, Callable[..., str]]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by name."""
-        return {"image": image}
+        return {"image": image, "image_available": image_available}

@@ -18,6 +18,10 @@ class Unreachable(PlatformError):
     """The API server did not answer, or its certificate is not trusted."""
 
 
+class Silent(PlatformError):
+    """Nothing came within the time limit."""
+
+
 class LeaseLost(PlatformError):
     """Another release took the lease over while this one was at work."""
 

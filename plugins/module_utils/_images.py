@@ -29,13 +29,13 @@ class Entry:
 
     Attributes:
         registry: upstream reference; None where the image is only built here.
-        context: the folder of images/ that builds it.
+        context: the folder of images/ that builds it; None where it cannot be built from packages.
         base: upstream image it is built on where a registry can be reached; None for the folder's own base.
     """
 
     name: str
     registry: str | None
-    context: str
+    context: str | None
     base: str | None
 
 
@@ -45,8 +45,9 @@ def catalogue(folder: Path = IMAGES) -> Mapping[str, Entry]:
     data: dict[str, Any] = yaml.safe_load((folder / "catalogue.yml").read_text(encoding="utf-8"))
     found: dict[str, Entry] = {}
     for name, entry in {**data["images"], **data["cluster"]}.items():
-        built = entry["built"]
-        found[name] = Entry(name, entry.get("registry"), Path(built["context"]).name, built.get("registry_base"))
+        built = entry.get("built") or {}
+        context = Path(built["context"]).name if built else None
+        found[name] = Entry(name, entry.get("registry"), context, built.get("registry_base"))
     return found
 
 
@@ -88,9 +89,29 @@ def entry(name: str, folder: Path = IMAGES) -> Entry:
 
 
 def built_reference(name: str, registry: str = "", folder: Path = IMAGES) -> str:
-    """The reference of an image built here: `twisterlab/<folder>:<tag>`, or `<registry>/<folder>:<tag>`."""
-    local = _recipes(folder).reference(entry(name, folder).context)
+    """The reference of an image built here: `twisterlab/<folder>:<tag>`, or `<registry>/<folder>:<tag>`.
+
+    Raises:
+        BuildError: no folder builds it.
+    """
+    context = entry(name, folder).context
+    if context is None:
+        raise BuildError(
+            f"The image {name} is in no package registry, so it cannot be built here: set twisterlab_images.{name} to a "
+            f"reference that the cluster can pull, or twisterlab_{name}_enabled to false."
+        )
+    local = _recipes(folder).reference(context)
     return f"{registry.rstrip('/')}/{local.partition('/')[2]}" if registry else local
+
+
+def available(name: str, source: str, overrides: Mapping[str, object] | None = None, folder: Path = IMAGES) -> bool:
+    """Whether an image can be had: given, from a registry, or built.
+
+    Raises:
+        BuildError: unknown name.
+    """
+    found = entry(name, folder)
+    return bool((overrides or {}).get(name)) or (source == "registry" and bool(found.registry)) or bool(found.context)
 
 
 def resolve(

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ._errors import Refused
+from ._errors import Refused, Silent
 from ._mcp_schema import MODERN
-from ._mcp_wire import MESSAGE_BYTES, Broken, Ended, Message, Silent, encode
+from ._mcp_wire import MESSAGE_BYTES, Broken, Ended, Message, encode
 
 IMPORT_ERROR: str | None = None
 try:

@@ -17,10 +17,11 @@ from ._mcp_expect import STDIO, expected, program
 from ._mcp_http import Http
 from ._mcp_server import Server, resolve
 from ._mcp_session import Hide
-from ._mcp_stream import Exec, Target, forwarded, target
+from ._mcp_stream import Exec, Target, target
 from ._mcp_trace import Evidence
 from ._mcp_verify import LOST, OK, SKIPPED, Facts, Step, Verification
 from ._mcp_wire import Process, Wire
+from ._reach import forwarded
 
 SECRET = "twisterlab-secrets"  # noqa: S105 - the name of an object
 _SHORTEST = 6

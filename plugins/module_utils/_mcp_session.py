@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ._errors import Silent
 from ._mcp_schema import MODERN, first_difference
-from ._mcp_wire import Broken, Message, Silent, Wire
+from ._mcp_wire import Broken, Message, Wire
 
 CLIENT = {"name": "twisterlab.platform", "version": "0.1.0"}
 META = "io.modelcontextprotocol/"

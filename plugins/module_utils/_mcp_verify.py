@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from ._errors import PlatformError, Refused
+from ._errors import PlatformError, Refused, Silent
 from ._mcp_expect import Expected, named_items, text, ticket_number
 from ._mcp_http import Http
 from ._mcp_schema import LEGACY, MODERN, REVISIONS, schema_difference
@@ -25,7 +25,7 @@ from ._mcp_session import (
     Session,
 )
 from ._mcp_trace import Row
-from ._mcp_wire import Broken, Ended, Silent, Wire
+from ._mcp_wire import Broken, Ended, Wire
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 #: The revision that each era's client asks for; an older revision stands for itself.

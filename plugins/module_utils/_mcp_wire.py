@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Protocol, cast
 
-from ._errors import PlatformError, Refused
+from ._errors import PlatformError, Refused, Silent
 
 #: Longest message that is read, in bytes; a server that sends more is told apart from one that works.
 MESSAGE_BYTES = 4 * 1024 * 1024
@@ -30,10 +30,6 @@ GRACE_SECONDS = 2.0
 Message = Mapping[str, Any]
 
 _CLUSTER = re.compile(r"KUBECONFIG$|K8S_AUTH_")
-
-
-class Silent(PlatformError):
-    """Nothing came within the time limit."""
 
 
 class Ended(PlatformError):

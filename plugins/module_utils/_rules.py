@@ -21,6 +21,8 @@ SECRET_KEYS = (
     "alertmanager_conf",
     "database_url",
     "database_url_asyncpg",
+    "grafana_admin_password",
+    "grafana_secret_key",
     "jwt_secret_key",
     "mcp_token",
     "postgres_exporter_password",
@@ -85,7 +87,7 @@ def _optional_host(path: str, value: str) -> Iterator[str]:
 
 def _web_address(path: str, value: str) -> Iterator[str]:
     if not re.fullmatch(r"https?://[^\s{}\"']+", value):
-        yield f"{path} is {value!r}; write the address of a page, for example https://wiki.example/runbooks."
+        yield f"{path} is {value!r}; write an address with its scheme, for example https://wiki.example/runbooks."
 
 
 def _targets(path: str, value: Mapping[str, Any]) -> Iterator[str]:
@@ -285,7 +287,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r".*_days", _between(1, 3650)),
         (r".*_hours", _between(1, 720)),
         (r".*_host", _optional_host),
-        (r".*runbooks_url", _web_address),
+        (r".*(runbooks|prometheus)_url", _web_address),
         (r"twisterlab_prometheus\.targets", _targets),
     )
 )

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 #: What the names of inputs start with: those of the stack, and the arguments of a playbook of their own.
-PREFIXES = ("twisterlab_", "mcp_config_")
+PREFIXES = ("twisterlab_", "mcp_config_", "verify_")
 _TRUE = frozenset({"true", "yes", "on", "y", "t", "1"})
 _FALSE = frozenset({"false", "no", "off", "n", "f", "0"})
 

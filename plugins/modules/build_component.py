@@ -53,6 +53,11 @@ component:
   returned: always
   type: str
   sample: node
+image:
+  description: Reference of its image; empty when the folder yields none.
+  returned: always
+  type: str
+  sample: twisterlab/node:1.37.2-0123456789ab
 msg:
   description: What was done.
   returned: always

@@ -115,6 +115,10 @@ options:
     description: Container to probe.
     type: str
     default: api
+  conclude:
+    description: Whether a failed step fails the task. With V(false) only RV(checks) says so. Read by the action plugin.
+    type: bool
+    default: true
   turn:
     description: Which pair of server and era to verify, counted from 0; -1 for all. Set by the action plugin.
     type: int
@@ -177,6 +181,17 @@ steps:
       transport: stdio
       era: modern
       step: handshake
+      state: ok
+      seconds: 0.41
+      evidence: twisterlab-mcp-continue 2.1.0
+checks:
+  description: The steps in the shape that every verification has.
+  returned: with O(conclude=false)
+  type: list
+  elements: dict
+  sample:
+    - name: "twisterlab-mcp (stdio, modern): handshake"
+      tag: mcp
       state: ok
       seconds: 0.41
       evidence: twisterlab-mcp-continue 2.1.0
@@ -247,6 +262,7 @@ def main() -> None:
             probe={"type": "bool", "default": False},
             target={"type": "str", "default": "deployment/twisterlab-api"},
             container={"type": "str", "default": "api"},
+            conclude={"type": "bool", "default": True},
             turn={"type": "int", "default": -1},
         ),
         mutually_exclusive=[("path", "home", "server")],

@@ -64,11 +64,11 @@ def test_one_image_catalogue() -> None:
     assert {name for name in used if not (ROOT / "images" / name).is_dir() or name in images} == set(images)
     for name, image in images.items():
         assert re.fullmatch(r"\d+(\.\d+)+", image["version"]), name
-        assert image["registry"] or image["built"], name
+        assert image["registry"] or image.get("built"), name
         if image["registry"]:
             assert not list(_rules.image_reference(name, image["registry"]))
             assert image["version"] in image["registry"], f"{name}: both sources must be of one version"
-        if image["built"]:
+        if image.get("built"):
             assert (ROOT / image["built"]["context"]).is_dir(), name
 
 

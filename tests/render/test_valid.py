@@ -197,6 +197,7 @@ def test_fixed_names_and_ports(rendered: Path) -> None:
         "kube-state-metrics": {8080},
         "alertmanager": {9093},
         "prometheus": {9090},
+        "grafana": {3000},
     }
     (api,) = [
         item
@@ -234,3 +235,12 @@ def test_disabled_tiers_render_nothing(rendered: Path) -> None:
         "prometheus",
     ]
     assert sorted(path.name for path in (rendered / "data_only").iterdir()) == ["base", "postgres", "redis"]
+
+
+def test_a_tier_whose_image_cannot_be_had_renders_nothing_and_nothing_asks_for_it(rendered: Path) -> None:
+    assert (rendered / "defaults" / "grafana").is_dir()
+    # Images are built there, and nothing builds Grafana.
+    assert not (rendered / "external" / "grafana").exists()
+    (config,) = [item for item in _objects(rendered / "external" / "prometheus") if item["kind"] == "ConfigMap"]
+    assert "rules-grafana.yml" not in config["data"]
+    assert "rules-alertmanager.yml" in config["data"]

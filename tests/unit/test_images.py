@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.twisterlab.platform.plugins.filter.image import image
+from ansible_collections.twisterlab.platform.plugins.filter.image import image, image_available
 from ansible_collections.twisterlab.platform.plugins.module_utils import _docker, _images
+from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError
 
 BUILT = re.compile(r"^twisterlab/[a-z-]+:[0-9.]+-[0-9a-f]{12}$")
 
 
-@pytest.mark.parametrize("name", sorted(_images.catalogue()))
+@pytest.mark.parametrize("name", [name for name, entry in sorted(_images.catalogue().items()) if entry.context])
 def test_every_built_image_has_a_tag_of_its_inputs(name: str) -> None:
     assert BUILT.match(image(name, source="built"))
 
@@ -34,6 +36,13 @@ def test_the_users_reference_wins() -> None:
     assert image("redis", source="built", overrides={"api": "ghcr.io/me/api:1"}).startswith("twisterlab/redis:")
 
 
+def test_what_nothing_builds_can_be_had_from_a_registry_or_from_the_user() -> None:
+    assert image_available("grafana")
+    assert not image_available("grafana", source="built", registry="registry.example")
+    assert image_available("grafana", source="built", overrides={"grafana": "registry.example/grafana:1"})
+    assert image_available("redis", source="built")
+
+
 def test_a_registry_is_part_of_the_name() -> None:
     pushed = image("api", registry="registry.example:5000/team/")
     assert pushed.startswith("registry.example:5000/team/app:")
@@ -52,6 +61,7 @@ def test_a_mirror_takes_the_place_of_the_registry() -> None:
     [
         ({"name": "postgre"}, "did you mean postgres"),
         ({"name": "zzz"}, "write one of"),
+        ({"name": "grafana", "source": "built"}, "cannot be built here: set twisterlab_images.grafana"),
         ({"name": "api"}, "set twisterlab_images.api to yours, or twisterlab_registry"),
         ({"name": "api", "source": "pulled"}, "write registry or built"),
         ({"name": "api", "overrides": {"api": "Not A Reference"}}, "not an image reference"),
@@ -95,3 +105,39 @@ def test_references_that_are_none(reference: str) -> None:
 )
 def test_names_as_containerd_lists_them(reference: str, whole: str) -> None:
     assert _docker.full(reference) == whole
+
+
+SAVE_THAT_LINGERS = """#!/bin/sh
+case "$1" in
+save) trap 'exit 143' TERM; head -c 300000 /dev/zero; sleep 0.3 & wait $!; exit "${SAVE_ENDS_WITH:-0}" ;;
+exec) head -c 1000 >/dev/null; exit "${IMPORT_ENDS_WITH:-0}" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({}, ""),
+        ({"SAVE_ENDS_WITH": "3"}, "docker save ended with 3"),
+        ({"IMPORT_ENDS_WITH": "1"}, "loading"),
+    ],
+)
+def test_an_import_that_ends_before_the_save_is_no_failure(
+    environment: dict[str, str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "docker"
+    program.write_text(SAVE_THAT_LINGERS, encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(_docker, "program", lambda: str(program))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def load() -> None:
+        _docker.pipe_images(["a:1"], "node", log=tmp_path / "log", say=lambda _line: None, label="loading")
+
+    if not sentence:
+        load()
+        return
+    with pytest.raises(BuildError, match=sentence):
+        load()

@@ -20,8 +20,9 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _mcp_tr
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError, Refused
 from ansible_collections.twisterlab.platform.plugins.module_utils._kube import Cluster
 from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_server import Server
-from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_stream import Exec, Target, pods, run, target
+from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_stream import Exec, Target, run, target
 from ansible_collections.twisterlab.platform.plugins.module_utils._mcp_wire import Ended
+from ansible_collections.twisterlab.platform.plugins.module_utils._reach import pods
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
