@@ -41,7 +41,7 @@ class ActionModule(ClusterAction):
                 "changed": False,
                 "msg": "\n".join(failures or summaries),
                 "steps": steps,
-                "checks": [_check(step) for step in steps],
+                "checks": [_check(step, arguments.get("via", "file")) for step in steps],
             }
         # Every line was shown and every failure is in `msg`; a failing task need not print the rest once more.
         broken = [step for step in steps if step["state"] == "failed"]
@@ -55,7 +55,8 @@ class ActionModule(ClusterAction):
         return {"changed": False, "msg": check.evidence, "steps": [], "checks": [check.data()]}
 
 
-def _check(step: dict[str, Any]) -> dict[str, Any]:
+def _check(step: dict[str, Any], via: str) -> dict[str, Any]:
     """A step in the shape that every verification has."""
-    name = f"{step['server']} ({step['transport']}, {step['era']}): {step['step']}"
+    way = f"{step['transport']} through the Kubernetes API" if via == "api" else step["transport"]
+    name = f"{step['server']} ({way}, {step['era']}): {step['step']}"
     return Check(name, step["state"], step["evidence"], step["seconds"], TAG).data()

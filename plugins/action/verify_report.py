@@ -43,6 +43,9 @@ class ActionModule(ReportingAction):
         told = f"{words}{'' if broken else '.'}" + (f"{chr(10) if broken else ' '}Report: {path}" if path else "")
         if not checks:
             told = "Nothing was verified: no tag of verify chose a check; write for example --tags monitoring."
+        if checks and not broken:
+            # Ansible shows the message of a failed task only.
+            self.say(told)
         return {"changed": False, "failed": bool(broken) or not checks, "msg": told, "report": path}
 
     def _write(self, report: Mapping[str, Any], folder: Path) -> str:
