@@ -14,10 +14,13 @@ from ansible.template import trust_as_template
 from ansible_collections.twisterlab.platform.plugins.module_utils import _secrets, _stage
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
 
+#: Templates that several roles share, for names that the calling role does not have.
+SHARED = Path(__file__).resolve().parents[2] / "roles" / "twisterlab" / "templates"
 ARGUMENTS = {
     "component": {"type": "str", "required": True},
     "enabled": {"type": "bool", "default": True},
     "templates": {"type": "list", "elements": "str", "default": []},
+    "values": {"type": "dict", "default": {}},
     # Declarations name keys, they hold no values.
     "secrets": {"type": "list", "elements": "dict", "default": [], "no_log": False},
     "needs": {"type": "list", "elements": "str", "default": []},
@@ -47,7 +50,8 @@ class ActionModule(ActionBase):
 
     def _stage(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         component, enabled, dest = arguments["component"], arguments["enabled"], arguments["dest"]
-        rendered = [(name, self._render(name, task_vars)) for name in arguments["templates"]] if enabled else []
+        variables = {**task_vars, **arguments["values"]}
+        rendered = [(name, self._render(name, variables)) for name in arguments["templates"]] if enabled else []
         declarations = arguments["secrets"] if enabled else []
         _secrets.parse(declarations)
         folder = _stage.folder_of(C.DEFAULT_LOCAL_TMP, str(task_vars.get("inventory_hostname", "localhost")))
@@ -68,9 +72,18 @@ class ActionModule(ActionBase):
             _stage.write(folder, staged)
         return result
 
+    def _find(self, name: str) -> str:
+        """The calling role's own template or, where it has none of that name, the shared one."""
+        try:
+            return str(self._find_needle("templates", name))
+        except AnsibleError:
+            if not (SHARED / name).is_file():
+                raise
+            return str(SHARED / name)
+
     def _render(self, name: str, task_vars: dict[str, Any]) -> list[dict[str, Any]]:
         try:
-            source = self._find_needle("templates", name)
+            source = self._find(name)
             text = trust_as_template(self._loader.get_text_file_contents(source))
         except AnsibleError as error:
             raise AnsibleActionFail(f"Template {name} cannot be read: {error}") from error

@@ -25,10 +25,16 @@ options:
     type: bool
     default: true
   templates:
-    description: Names of templates in the C(templates) folder of the calling role, in the order of reading. Each renders one or more objects, or nothing.
+    description:
+      - Names of templates in the C(templates) folder of the calling role, in the order of reading. Each renders one or more objects, or nothing.
+      - A name that the role does not have is looked for in the role C(twisterlab), whose templates are shared.
     type: list
     elements: str
     default: []
+  values:
+    description: Variables for the templates beside the task's own, such as those that a shared template shows.
+    type: dict
+    default: {}
   secrets:
     description:
       - Declarations of keys of the one Secret C(twisterlab-secrets). They hold no values. Equal declarations of several components are one.
@@ -71,6 +77,15 @@ EXAMPLES = r"""
     component: api
     enabled: "{{ twisterlab_api_enabled | bool }}"
     templates: [service.yml.j2, deployment.yml.j2, horizontalpodautoscaler.yml.j2]
+    values:
+      autoscaler:
+        deployment: twisterlab-api
+        labels: "{{ __api_labels }}"
+        replicas_min: 2
+        replicas_max: 10
+        cpu_percent: 70
+        memory_percent: 80
+        scale_down_seconds: 300
     needs: [postgres, redis]
     secrets:
       - name: jwt_secret_key

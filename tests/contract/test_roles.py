@@ -111,13 +111,23 @@ def test_every_variable_is_used() -> None:
 @pytest.mark.parametrize("role", TIERS)
 def test_every_template_is_listed_and_named_by_its_kind(role: str) -> None:
     listed = (_yaml(ROOT / "roles" / role / "vars" / "main.yml"))[f"__{role}_templates"]
-    folder = ROOT / "roles" / role / "templates"
-    assert sorted(listed) == sorted(path.name for path in folder.glob("*.yml.j2"))
-    for path in folder.glob("*.yml.j2"):
+    own, shared = (sorted((ROOT / "roles" / name / "templates").glob("*.yml.j2")) for name in (role, "twisterlab"))
+    borrowed = [path for path in shared if path.name in listed]
+    assert not {path.name for path in own} & {path.name for path in shared}, "which of the two is meant?"
+    assert sorted(listed) == sorted(path.name for path in own + borrowed)
+    for path in own + borrowed:
         text = path.read_text(encoding="utf-8")
         (kind,) = re.findall(r"^kind: (\w+)$", text, re.MULTILINE)
         assert re.fullmatch(rf"{kind.lower()}(_\w+)?\.yml\.j2", path.name), path
         assert text.startswith("---\n"), path
+
+
+def test_a_shared_template_is_shared() -> None:
+    listed = [
+        name for role in TIERS for name in (_yaml(ROOT / "roles" / role / "vars" / "main.yml"))[f"__{role}_templates"]
+    ]
+    for path in (ROOT / "roles" / "twisterlab" / "templates").glob("*.yml.j2"):
+        assert listed.count(path.name) > 1, path
 
 
 @pytest.mark.parametrize("role", TIERS)
