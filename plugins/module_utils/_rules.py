@@ -15,6 +15,7 @@ from ._errors import Refused
 from ._specs import Option
 
 APPLICATIONS = ("api", "mcp_orchestrator", "mcp_monitoring")
+AGENTS = ("twisterlab_mcp_orchestrator", "twisterlab_mcp_monitoring")
 RESERVED = ("default", "kube-system", "kube-public", "kube-node-lease")
 # Keys of the Secret that the tiers declare themselves.
 SECRET_KEYS = (
@@ -283,6 +284,8 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r".*(replicas|replicas_min|replicas_max)", _between(1, 1000)),
         (r".*_percent", _between(1, 1000)),
         (r".*pre_stop_seconds", _between(0, 300)),
+        # The largest window that an autoscaler accepts.
+        (r".*scale_down_seconds", _between(0, 3600)),
         (r".*(_seconds|_timeout|_grace)", _between(1, 86400)),
         (r".*_days", _between(1, 3650)),
         (r".*_hours", _between(1, 720)),
@@ -298,6 +301,7 @@ _ELSEWHERE = {
     "enabled": "write {path}_enabled: false",
     "password": "write twisterlab_secrets: {{{tier}_password: …}}, from a vault",
     "replicas": "write replicas_min and replicas_max",
+    "replicas_min": "write replicas, which is the smallest number when autoscale is true",
     "namespace": "write twisterlab_namespace",
 }
 
@@ -307,6 +311,8 @@ def elsewhere(path: str, key: str) -> str:
     if "." in path or (key == "password" and path not in ("twisterlab_postgres", "twisterlab_redis")):
         return ""
     if key == "replicas" and path != "twisterlab_api":
+        return ""
+    if key == "replicas_min" and path not in AGENTS:
         return ""
     return _ELSEWHERE.get(key, "").format(path=path, tier=path.removeprefix("twisterlab_").replace("_", "-"))
 
@@ -327,7 +333,10 @@ def relations(merged: Mapping[str, Any], images: tuple[str, ...]) -> Iterator[st
             yield from _resources(name, tier)
             yield from _both_environments(name, tier, merged.get("twisterlab_secrets") or {})
             yield from _probes(name, tier)
-    yield from _replicas(merged.get("twisterlab_api") or {})
+    yield from _replicas("twisterlab_api", "replicas_min", merged.get("twisterlab_api") or {})
+    for agent in AGENTS:
+        if (merged.get(agent) or {}).get("autoscale"):
+            yield from _replicas(agent, "replicas", merged[agent])
     yield from _redis_limit(merged.get("twisterlab_redis") or {})
     yield from _mail(merged.get("twisterlab_alertmanager") or {})
     for tier, default in (("postgres", ("postgres", 5432)), ("redis", ("redis", 6379))):
@@ -378,20 +387,19 @@ def _probes(path: str, tier: Mapping[str, Any]) -> Iterator[str]:
             yield f"{path}.{name} is empty while probe_type is http; write a path such as /health, or probe_type: tcp."
 
 
-def _replicas(api: Mapping[str, Any]) -> Iterator[str]:
-    if not api:
+def _replicas(name: str, least: str, tier: Mapping[str, Any]) -> Iterator[str]:
+    """What an autoscaler cannot work with; `least` is the key of the smallest number of pods."""
+    if not tier:
         return
-    if api["replicas_min"] > api["replicas_max"]:
+    if tier[least] > tier["replicas_max"]:
         yield (
-            f"twisterlab_api.replicas_min ({api['replicas_min']}) is more than "
-            f"twisterlab_api.replicas_max ({api['replicas_max']}); "
+            f"{name}.{least} ({tier[least]}) is more than {name}.replicas_max ({tier['replicas_max']}); "
             "raise the maximum or lower the minimum."
         )
     for unit in ("cpu", "memory"):
-        if not api["resources"]["requests"][unit]:
+        if not tier["resources"]["requests"][unit]:
             yield (
-                f"twisterlab_api.resources.requests.{unit} is empty, and the autoscaler measures against it; "
-                "write a quantity."
+                f"{name}.resources.requests.{unit} is empty, and the autoscaler measures against it; write a quantity."
             )
 
 
