@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.twisterlab.platform.plugins.module_utils import _autoscaling, _autoscaling_judge
+from ansible_collections.twisterlab.platform.plugins.module_utils import _autoscaling, _autoscaling_judge, _checks
 from ansible_collections.twisterlab.platform.plugins.module_utils._autoscaling_facts import Figure, Memory, Sample
-from ansible_collections.twisterlab.platform.plugins.module_utils._autoscaling_judge import FAILED, Check, Judgement
+from ansible_collections.twisterlab.platform.plugins.module_utils._autoscaling_judge import Judgement
+from ansible_collections.twisterlab.platform.plugins.module_utils._checks import FAILED, Check
 from ansible_collections.twisterlab.platform.plugins.plugin_utils.cluster_action import (
     CALL_SECONDS,
     INTERVAL,
@@ -69,9 +70,9 @@ class ActionModule(ClusterAction):
             result = self.call(MODULE, {**arguments, "memory": self._memory, "seconds": CALL_SECONDS}, task_vars)
             if result.get("skipped"):
                 self._clean = True
-                return self._result(_autoscaling_judge.nothing(str(result["msg"])), [], result)
+                return {**result, "checks": _data(_autoscaling_judge.nothing(str(result["msg"]))), "plots": []}
             if result.get("refused"):
-                return self._conclude(_autoscaling_judge.refused(str(result["msg"])), [], arguments, str(result["msg"]))
+                return self._conclude(_autoscaling_judge.refused(str(result["msg"])), [], arguments, task_vars)
             if result.get("failed"):
                 return result
             self._memory = result["memory"]
@@ -90,18 +91,22 @@ class ActionModule(ClusterAction):
         if came:
             return {"changed": False, "failed": True, "msg": "interrupted"}
         verdict = Judgement(Memory.of(self._memory), self._samples, self._figures)
-        return self._conclude(verdict.checks(), verdict.plots(), arguments)
+        return self._conclude(verdict.checks(), verdict.plots(), arguments, task_vars)
 
     def _conclude(
-        self, checks: list[Check], plots: list[dict[str, Any]], arguments: dict[str, Any], refusal: str = ""
+        self, checks: list[Check], plots: list[dict[str, Any]], arguments: dict[str, Any], task_vars: dict[str, Any]
     ) -> dict[str, Any]:
-        """Fail when a check did and the task wants to; what a failing task holds fills the screen, so it is short."""
-        broken = [check for check in checks if check.state == FAILED]
-        msg = refusal or _autoscaling_judge.sentences(checks) or _autoscaling_judge.summary(checks)
-        if broken and boolean(arguments.get("conclude", True)):
-            return self._result(broken, [], {"failed": True, "msg": msg})
-        return self._result(checks, plots, {"msg": msg})
+        """Show the verdicts, and fail when one is bad and the task wants to."""
+        found = _data(checks)
+        for check in found:
+            self.say(task_vars, _checks.line(check))
+        broken = _checks.failures(found)
+        result = {"changed": False, "msg": "\n".join(broken) or _checks.summary(found), "checks": found, "plots": plots}
+        if not broken or not boolean(arguments.get("conclude", True)):
+            return result
+        # What a failing task holds fills the screen.
+        return {**result, "failed": True, "checks": [check for check in found if check["state"] == FAILED], "plots": []}
 
-    @staticmethod
-    def _result(checks: list[Check], plots: list[dict[str, Any]], rest: dict[str, Any]) -> dict[str, Any]:
-        return {**rest, "changed": False, "checks": [check.data() for check in checks], "plots": plots}
+
+def _data(checks: list[Check]) -> list[dict[str, Any]]:
+    return [check.data() for check in checks]

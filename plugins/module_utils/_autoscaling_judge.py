@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from ._autoscaling_facts import Figure, Memory, Sample, Target, percents_text
+from ._checks import FAILED, OK, SKIPPED, Check
 
-OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 TAG = "autoscaling"
 KNOWN, REST, LOAD, RISE, READY, ANSWERED, SETTLE, STEADY = (
     "figures known",
@@ -26,26 +25,8 @@ NAMES = (KNOWN, REST, LOAD, RISE, READY, ANSWERED, SETTLE, STEADY)
 FIGURE_AGE = 60.0
 
 
-@dataclass(frozen=True)
-class Check:
-    """One verdict.
-
-    Attributes:
-        name: what was looked at.
-        state: ok, failed or skipped.
-        seconds: how long it took.
-        evidence: the numbers or, with a failure, what is wrong and what would help.
-    """
-
-    name: str
-    state: str
-    seconds: float
-    evidence: str
-    tag: str = TAG
-
-    def data(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
+def _check(name: str, state: str, seconds: float, evidence: str) -> Check:
+    return Check(name, state, evidence, round(max(0.0, seconds), 1), TAG)
 
 
 class Judgement:
@@ -81,10 +62,10 @@ class Judgement:
     def _verdict(self, name: str, needed: bool, why: str, seconds: float, evidence: str) -> Check:
         """What was found wrong, else skipped when what it needs did not happen, else well."""
         if name in self._memory.problems:
-            return Check(name, FAILED, round(max(0.0, seconds), 1), self._memory.problems[name])
+            return _check(name, FAILED, seconds, self._memory.problems[name])
         if not needed:
-            return Check(name, SKIPPED, 0.0, why)
-        return Check(name, OK, round(max(0.0, seconds), 1), evidence)
+            return _check(name, SKIPPED, 0.0, why)
+        return _check(name, OK, seconds, evidence)
 
     def _known(self) -> Check:
         first = next((item for item in self._samples if "cpu" in item.percents), None)
@@ -109,17 +90,17 @@ class Judgement:
         memory = self._memory
         lasted = self._span(memory.begun, memory.rise if memory.rise is not None else memory.ended)
         evidence = f"{self._low} -> {memory.raised} within {lasted:.0f} s {self._pressure(lasted)}"
-        if memory.begun is not None and memory.rise is None and RISE not in memory.problems:
+        if memory.begun is not None and memory.rise is None:
             advice = (
                 "raise verify_load_rate (0 is as fast as the connections allow) or verify_load_connections, "
                 "or name a path that costs more in verify_load_path"
             )
             if memory.told:
                 advice = f"the autoscaler says {memory.told}"
-            return Check(
+            return _check(
                 RISE,
                 FAILED,
-                round(lasted, 1),
+                lasted,
                 f"still {self._low} after {lasted:.0f} s {self._pressure(lasted)}; {advice}",
             )
         return self._verdict(RISE, memory.rise is not None, "there was no load", lasted, evidence)
@@ -129,12 +110,12 @@ class Judgement:
         until = memory.ready if memory.ready is not None else memory.ended
         lasted = self._span(memory.rise, until)
         evidence = f"{memory.raised} of {memory.raised} ready {lasted:.0f} s after they were wanted, under load for {self._span(memory.ready, memory.ended):.0f} s more"
-        if memory.rise is not None and memory.ready is None and READY not in memory.problems:
+        if memory.rise is not None and memory.ready is None:
             most = max((item.ready for item in self._samples), default=0)
-            return Check(
+            return _check(
                 READY,
                 FAILED,
-                round(lasted, 1),
+                lasted,
                 f"{most} of {memory.raised} ready {lasted:.0f} s after they were wanted; see kubectl get pods and their events",
             )
         return self._verdict(READY, memory.rise is not None, "the replicas did not rise", lasted, evidence)
@@ -146,9 +127,7 @@ class Judgement:
         error = memory.whole.get("error") or next((item.error for item in self._seconds if item.error), "")
         lasted = self._span(memory.begun, memory.ended)
         if failed:
-            return Check(
-                ANSWERED, FAILED, round(lasted, 1), f"{failed} of {total} requests failed, the first with {error}"
-            )
+            return _check(ANSWERED, FAILED, lasted, f"{failed} of {total} requests failed, the first with {error}")
         p50, p95 = memory.whole.get("p50"), memory.whole.get("p95")
         evidence = f"{total} requests, none failed"
         if p95 is not None:
@@ -160,17 +139,12 @@ class Judgement:
         until = memory.settled if memory.settled is not None else self._end
         lasted = self._span(memory.ended, until)
         evidence = f"{memory.peak} -> {self._low}, {lasted:.0f} s after the load ended"
-        if (
-            memory.rise is not None
-            and memory.ended is not None
-            and memory.settled is None
-            and SETTLE not in memory.problems
-        ):
+        if memory.rise is not None and memory.ended is not None and memory.settled is None:
             last = self._samples[-1]
-            return Check(
+            return _check(
                 SETTLE,
                 FAILED,
-                round(lasted, 1),
+                lasted,
                 f"still {last.desired} {lasted:.0f} s after the load ended with {percents_text(last.percents, self._aims)}; "
                 "something else loads the pods, or the target is below what idle pods use",
             )
@@ -188,22 +162,22 @@ class Judgement:
         for before, after in zip(sequence, sequence[1:], strict=False):
             at = after.seconds - memory.begun
             if after.desired < before.desired and after.seconds <= memory.ended:
-                return Check(
+                return _check(
                     STEADY,
                     FAILED,
-                    round(lasted, 1),
+                    lasted,
                     f"{shown}: fell to {after.desired} under load, {at:.0f} s after its beginning",
                 )
             if after.desired > before.desired and after.seconds > turn:
                 late = after.seconds - memory.ended
-                return Check(
+                return _check(
                     STEADY,
                     FAILED,
-                    round(lasted, 1),
+                    lasted,
                     f"{shown}: rose to {after.desired} {late:.0f} s after the load had ended",
                 )
         if not _one_hill(numbers):
-            return Check(STEADY, FAILED, round(lasted, 1), f"{shown}: not one rise and one fall")
+            return _check(STEADY, FAILED, lasted, f"{shown}: not one rise and one fall")
         return self._verdict(STEADY, True, "", lasted, shown)
 
     # -- numbers ---------------------------------------------------------------------------------------------------
@@ -246,7 +220,7 @@ class Judgement:
         """What a report draws; seconds are those since the load began."""
         begun = self._memory.begun or 0.0
         samples = [(round(item.seconds - begun, 1), item) for item in self._samples]
-        samples = [(at, item) for at, item in samples if item.seconds >= (self._memory.rest or 0.0)]
+        samples = [(at, item) for at, item in samples if at >= 0]
         aim = self._aims.get("cpu", 0)
         cpu = [[at, item.percents["cpu"]] for at, item in samples if "cpu" in item.percents]
         return [
@@ -287,21 +261,12 @@ def _one_hill(numbers: Sequence[int]) -> bool:
 
 def nothing(why: str) -> list[Check]:
     """All skipped, for a reason."""
-    return [Check(name, SKIPPED, 0.0, why) for name in NAMES]
+    return [_check(name, SKIPPED, 0.0, why) for name in NAMES]
 
 
 def refused(why: str) -> list[Check]:
     """The first failed for a reason that lies before any looking, the rest skipped."""
-    return [Check(KNOWN, FAILED, 0.0, why), *(Check(name, SKIPPED, 0.0, "it was refused before") for name in NAMES[1:])]
-
-
-def sentences(checks: Sequence[Check]) -> str:
-    """One line for each check that failed."""
-    return "\n".join(f"{check.name}: {check.evidence}." for check in checks if check.state == FAILED)
-
-
-def summary(checks: Sequence[Check]) -> str:
-    """One line for the whole."""
-    return "; ".join(
-        f"{check.name}: {check.evidence}" for check in checks if check.name in (RISE, READY, ANSWERED, SETTLE, STEADY)
-    )
+    return [
+        _check(KNOWN, FAILED, 0.0, why),
+        *(_check(name, SKIPPED, 0.0, "it was refused before") for name in NAMES[1:]),
+    ]

@@ -116,7 +116,7 @@ msg:
   description: A summary or, with a failure, a sentence for every check that failed.
   returned: always
   type: str
-  sample: "replicas rise: 2 -> 4 within 48 s at 96 requests/s, cpu 160 % of 70 %"
+  sample: "8 checks: 8 ok, 0 failed, 0 skipped"
 checks:
   description: The verdicts in the order of what happened; with a failure only those that failed.
   returned: always
