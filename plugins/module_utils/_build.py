@@ -196,13 +196,7 @@ class Builder:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, copy)
         for patch in part.get("patched") or []:
-            fetched = json.loads(
-                output(
-                    [compiler, "mod", "download", "-json", f"{patch['module']}@{patch['version']}"],
-                    timeout=600,
-                    env=environment,
-                )
-            )
+            fetched = self._download(compiler, environment, f"{patch['module']}@{patch['version']}")
             if fetched.get("Sum") != patch["sum"]:
                 raise BuildError(
                     f"{recipe.name}: {patch['module']} {patch['version']} has the hash {fetched.get('Sum')}, "
@@ -215,6 +209,14 @@ class Builder:
                     folder.chmod(0o755)
             shutil.rmtree(copy / "vendor", ignore_errors=True)
             _apply_patch(recipe, patch, copy)
+
+    @staticmethod
+    def _download(compiler: str, environment: Mapping[str, str], module: str) -> dict[str, Any]:
+        """Fetch a module at a version; what `go mod download` says of it."""
+        found: dict[str, Any] = json.loads(
+            output([compiler, "mod", "download", "-json", module], timeout=600, env=environment)
+        )
+        return found
 
     # -- Debian
 
@@ -374,6 +376,10 @@ class Builder:
         """Where the source of a module that a recipe requires is, downloaded when it is not there."""
         environment = toolchain.go_environment(self.cache, cgo=False)
         compiler = toolchain.go(self.cache, self.say)
+        for patch in recipe.part("go").get("patched") or []:
+            if patch["module"] == module:
+                # Replaced in the recipe's own module, so it is asked for by its version.
+                return Path(self._download(compiler, environment, f"{module}@{patch['version']}")["Dir"])
         with self._temporary(f"{recipe.name}-module") as source:
             self._go_module(recipe, source, compiler, environment)
             found: dict[str, Any] = json.loads(

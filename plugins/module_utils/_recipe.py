@@ -98,7 +98,7 @@ class Recipe:
         names += [str(name) for name in (image.get("programs") or {}).values()]
         names += [str(source["from"]) for source in (image.get("sources") or {}).values()]
         names += [str(name) for name in image.get("preload") or []]
-        return list(dict.fromkeys(names))
+        return [name for name in dict.fromkeys(names) if name != self.name]
 
 
 class Recipes:
