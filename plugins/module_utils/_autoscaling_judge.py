@@ -271,8 +271,8 @@ def _one_hill(numbers: Sequence[int]) -> bool:
 
 
 def nothing(why: str) -> list[Check]:
-    """All skipped, for a reason."""
-    return [_check(name, SKIPPED, 0.0, why) for name in NAMES]
+    """Nothing was looked at, for a reason."""
+    return [_check("the autoscaler under load", SKIPPED, 0.0, why)]
 
 
 def refused(why: str) -> list[Check]:

@@ -197,7 +197,7 @@ def test_the_pod_is_restricted_and_found_by_nobody() -> None:
     (container,) = spec["containers"]
     assert container["image"] == "registry.example/api:2"
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    assert container["command"][-4:] == ["http://api:8000/health", "100", "8", "30"]
+    assert container["command"][-4:] == ["http://api:8000/health", "200", "8", "30"]
     compile(container["command"][2], "load", "exec")
     assert spec["activeDeadlineSeconds"] > 30
 
