@@ -48,6 +48,10 @@ class ActionModule(ClusterAction):
         """The verdicts and the pictures; see the module's documentation."""
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
+        return self.prove(task_vars)
+
+    def prove(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Look on until it is decided, and leave no load whatever happens."""
         arguments = self.own_arguments()
         self._memory: dict[str, Any] = {}
         self._samples: list[Sample] = []
@@ -55,11 +59,10 @@ class ActionModule(ClusterAction):
         self._clean = True
         with held_signals() as came:
             try:
-                result = self._look_on(arguments, task_vars, came)
+                return self._look_on(arguments, task_vars, came)
             finally:
                 if not self._clean:
                     self.call(MODULE, {**arguments, "memory": {}, "remove": True}, task_vars)
-        return result
 
     def _look_on(self, arguments: dict[str, Any], task_vars: dict[str, Any], came: list[int]) -> dict[str, Any]:
         """Repeat the module until it is done."""

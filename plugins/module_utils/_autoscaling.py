@@ -54,7 +54,7 @@ class Options:
     autoscaler: str
     url: str
     image: str = ""
-    rate: float = 100.0
+    rate: float = 200.0
     connections: int = 8
     load_seconds: int = 240
     settle_seconds: float = 600.0

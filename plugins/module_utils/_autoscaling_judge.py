@@ -146,9 +146,20 @@ class Judgement:
                 FAILED,
                 lasted,
                 f"still {last.desired} {lasted:.0f} s after the load ended with {percents_text(last.percents, self._aims)}; "
-                "something else loads the pods, or the target is below what idle pods use",
+                + (self._held_by(last) or "something else loads the pods"),
             )
         return self._verdict(SETTLE, memory.rise is not None, "the replicas did not rise", lasted, evidence)
+
+    def _held_by(self, last: Sample) -> str:
+        """Which figure alone keeps the pods: that many become one fewer only when their use, shared by the fewer, is below the aim."""
+        for name, aim in sorted(self._aims.items()):
+            most = aim * (last.desired - 1) // max(1, last.desired)
+            if last.percents.get(name, 0) > most:
+                return (
+                    f"{name} keeps them, as {last.desired} pods become {last.desired - 1} at {most} % or less; "
+                    f"raise resources.requests.{name} or {name}_percent of the tier, or end what else loads it"
+                )
+        return ""
 
     def _steady(self) -> Check:
         memory = self._memory
@@ -260,8 +271,8 @@ def _one_hill(numbers: Sequence[int]) -> bool:
 
 
 def nothing(why: str) -> list[Check]:
-    """All skipped, for a reason."""
-    return [_check(name, SKIPPED, 0.0, why) for name in NAMES]
+    """Nothing was looked at, for a reason."""
+    return [_check("the autoscaler under load", SKIPPED, 0.0, why)]
 
 
 def refused(why: str) -> list[Check]:

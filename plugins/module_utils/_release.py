@@ -616,6 +616,19 @@ class Release:
                 progress.deleted.append(objects.title(obj))
                 self._difference(obj, None)
         progress.announced = []
+        self._take_back_replicas(chosen)
+
+    def _take_back_replicas(self, gone: list[Object]) -> None:
+        """Set the number of pods once more when an autoscaler has gone: it may have set its own after the manifest was applied."""
+        scaled = {
+            f"{target.get('kind')}/{target.get('name')}"
+            for obj in gone
+            if obj.get("kind") == kinds.AUTOSCALER.name
+            for target in [(obj.get("spec") or {}).get("scaleTargetRef") or {}]
+        }
+        for step in self._steps:
+            if objects.title(step.desired) in scaled and "replicas" in (step.desired.get("spec") or {}):
+                self._apply_one(step)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ options:
   rate:
     description: Requests a second. V(0) is as many as O(connections) allow.
     type: float
-    default: 100
+    default: 200
   connections:
     description: Connections at once. Each is renewed every few seconds, so that new pods get their share.
     type: int
@@ -161,7 +161,7 @@ def main() -> None:
             port={"type": "int", "default": 8000},
             path={"type": "str", "default": "/health"},
             image={"type": "str", "default": ""},
-            rate={"type": "float", "default": 100.0},
+            rate={"type": "float", "default": 200.0},
             connections={"type": "int", "default": 8},
             load_seconds={"type": "int", "default": 240},
             settle_seconds={"type": "float", "default": 600.0},

@@ -197,7 +197,7 @@ def test_the_pod_is_restricted_and_found_by_nobody() -> None:
     (container,) = spec["containers"]
     assert container["image"] == "registry.example/api:2"
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    assert container["command"][-4:] == ["http://api:8000/health", "100", "8", "30"]
+    assert container["command"][-4:] == ["http://api:8000/health", "200", "8", "30"]
     compile(container["command"][2], "load", "exec")
     assert spec["activeDeadlineSeconds"] > 30
 
@@ -317,6 +317,10 @@ def test_it_does_not_settle() -> None:
     # Its window, a minute for each of the two pods, and two minutes.
     assert settle.seconds == pytest.approx(30 + 120 + 120, abs=5)
     assert settle.evidence.startswith("still 4 27")
+    assert settle.evidence.endswith(
+        "cpu 90 % of 70 %; cpu keeps them, as 4 pods become 3 at 52 % or less; "
+        "raise resources.requests.cpu or cpu_percent of the tier, or end what else loads it"
+    )
 
 
 def test_unknown_figures_are_one_failure_and_nothing_starts() -> None:

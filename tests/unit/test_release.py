@@ -417,6 +417,37 @@ def test_replicas_are_handed_over_to_an_autoscaler() -> None:
     assert run.live("Deployment", "web")["spec"]["replicas"] == 4
 
 
+@pytest.mark.parametrize("last_word", [False, True])
+def test_replicas_are_taken_back_from_an_autoscaler_that_goes(last_word: bool) -> None:
+    run = Run()
+    parts = staged()
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    parts[2].objects.append(
+        manifest(
+            "HorizontalPodAutoscaler",
+            "web-hpa",
+            "api",
+            spec={"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 4},
+        )
+    )
+    run(parts, sizing="off")
+    run.live("Deployment", "web")["spec"]["replicas"] = 4
+    fixed = staged()
+    fixed[2].objects[0]["spec"]["replicas"] = 1
+
+    def scale(verb: str, obj: dict[str, Any]) -> None:
+        # The autoscaler sets its own number in the moment before it is deleted.
+        if last_word and verb == "delete" and obj["kind"] == "HorizontalPodAutoscaler":
+            run.live("Deployment", "web")["spec"]["replicas"] = 4
+
+    run.cluster.before_write = scale
+    answer = run(fixed, sizing="off")
+    assert answer.progress.deleted == ["HorizontalPodAutoscaler/web-hpa"]
+    assert answer.progress.changed == ["Deployment/web"]
+    assert run.live("Deployment", "web")["spec"]["replicas"] == 1
+    assert run(fixed, sizing="off").progress.changed == []
+
+
 def stuck_pod(run: Run, ready: str) -> None:
     run.cluster.put(
         {
