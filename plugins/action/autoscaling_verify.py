@@ -103,9 +103,8 @@ class ActionModule(ClusterAction):
         found = _data(checks)
         for check in found:
             self.say(task_vars, _checks.line(check))
-        broken = _checks.failures(found)
-        result = {"changed": False, "msg": "\n".join(broken) or _checks.summary(found), "checks": found, "plots": plots}
-        if not broken or not boolean(arguments.get("conclude", True)):
+        result = {**_checks.concluded(found), "plots": plots}
+        if not _checks.failures(found) or not boolean(arguments.get("conclude", True)):
             return result
         # What a failing task holds fills the screen.
         return {**result, "failed": True, "checks": [check for check in found if check["state"] == FAILED], "plots": []}

@@ -13,7 +13,6 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _checks
 from ansible_collections.twisterlab.platform.plugins.plugin_utils.cluster_action import ClusterAction
 
 DASHBOARDS = Path("roles") / "grafana" / "files" / "dashboards"
-PARTS = ("targets", "rules", "panels", "usage", "route", "grafana")
 
 
 class ActionModule(ClusterAction):
@@ -35,16 +34,15 @@ class ActionModule(ClusterAction):
         }
         checks: list[dict[str, Any]] = []
         wanted = arguments.get("part", "all")
-        for part in PARTS if wanted == "all" else (wanted,):
+        for part in _monitoring.PARTS if wanted == "all" else (wanted,):
             result = self.call("monitoring_verify", {**given, "part": part}, task_vars)
             if result.get("failed"):
                 return result
             for check in result["checks"]:
                 self.say(task_vars, _checks.line(check))
             checks += result["checks"]
-        broken = _checks.failures(checks)
-        result = {"changed": False, "msg": "\n".join(broken) or _checks.summary(checks), "checks": checks}
-        return {**result, "failed": True} if broken and conclude else result
+        result = _checks.concluded(checks)
+        return {**result, "failed": True} if conclude and _checks.failures(checks) else result
 
     def _boards(self, folder: str | None) -> list[dict[str, Any]]:
         path = Path(self._loader.path_dwim(folder)) if folder else _specs.collection_root() / DASHBOARDS

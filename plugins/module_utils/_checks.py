@@ -48,6 +48,11 @@ def failures(checks: Iterable[Mapping[str, Any]]) -> list[str]:
     return [f"{check['tag']} {check['name']}: {check['evidence']}" for check in checks if check["state"] == FAILED]
 
 
+def concluded(checks: list[dict[str, Any]]) -> dict[str, Any]:
+    """The checks as a task's result, with a sentence for each failure or else a summary."""
+    return {"changed": False, "msg": "\n".join(failures(checks)) or summary(checks), "checks": checks}
+
+
 def summary(checks: Iterable[Mapping[str, Any]]) -> str:
     """How many of what, in one sentence; what was skipped is named with its reason."""
     found = list(checks)

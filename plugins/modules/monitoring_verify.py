@@ -140,7 +140,6 @@ from ansible_collections.twisterlab.platform.plugins.module_utils._checks import
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.twisterlab.platform.plugins.module_utils._web import Web
 
-PARTS = ("targets", "rules", "panels", "usage", "route", "grafana")
 PAUSE = 3.0
 SECRET = "twisterlab-secrets"  # noqa: S105 - the name of an object
 
@@ -217,17 +216,18 @@ class Verification:
         return found if self.runs("alertmanager") is None else [*found, monitoring.connected(prometheus)]
 
     def panels(self) -> list[Check]:
-        """What people see. A query without a series is asked again until the time to warm up is over."""
+        """What people see. Only a query that failed is asked again until the time to warm up is over."""
         prometheus = self.web("prometheus", 9090)
         wanted = [monitoring.Panel(**given) for given in self.params["panels"]]
-        found = {each.name: monitoring.panel(prometheus, each) for each in wanted}
-        until = time.monotonic() + float(self.params["warm_up"])
-        while any(check.state == FAILED for check in found.values()) and time.monotonic() + PAUSE < until:
-            time.sleep(PAUSE)
+        found: dict[str, Check] = {}
+
+        def look() -> list[Check]:
             for each in wanted:
-                if found[each.name].state == FAILED:
+                if each.name not in found or found[each.name].state == FAILED:
                     found[each.name] = monitoring.panel(prometheus, each)
-        return list(found.values())
+            return list(found.values())
+
+        return self.warm(look)
 
     def usage(self) -> list[Check]:
         """What it costs."""
@@ -273,7 +273,7 @@ def main() -> None:
             alert_seconds={"type": "float", "default": 60.0},
             timeout={"type": "float", "default": 15.0},
             conclude={"type": "bool", "default": True},
-            part={"type": "str", "choices": ["all", *PARTS], "default": "all"},
+            part={"type": "str", "choices": ["all", *monitoring.PARTS], "default": "all"},
         ),
         supports_check_mode=True,
     )
@@ -282,15 +282,14 @@ def main() -> None:
     _kube.hide(module)
     try:
         verification = Verification(module)
-        parts = PARTS if module.params["part"] == "all" else (module.params["part"],)
+        parts = monitoring.PARTS if module.params["part"] == "all" else (module.params["part"],)
         checks = [check.data() for part in parts for check in verification.part(part)]
     except PlatformError as error:
         module.fail_json(msg=str(error), checks=[])
-    broken = _checks.failures(checks)
-    result = {"msg": "\n".join(broken) or _checks.summary(checks), "checks": checks}
-    if broken and module.params["conclude"]:
+    result = _checks.concluded(checks)
+    if _checks.failures(checks) and module.params["conclude"]:
         module.fail_json(**result)
-    module.exit_json(changed=False, **result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def page() -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return environment.from_string(source).render({"server": "", **_report.page(REPORT)})
+    return environment.from_string(source).render(_report.page(REPORT))
 
 
 def test_the_page_needs_nothing_else_and_cannot_be_broken_by_evidence() -> None:
