@@ -158,6 +158,8 @@ class Builder:
 
     def _go(self, recipe: Recipe, target: Path) -> None:
         part = recipe.part("go")
+        if part.get("cgo"):
+            toolchain.need_c_compiler(recipe.name)
         compiler = toolchain.go(self.cache, self.say)
         environment = toolchain.go_environment(self.cache, cgo=bool(part.get("cgo")))
         programs: dict[str, str] = dict(part["programs"])
@@ -196,14 +198,8 @@ class Builder:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, copy)
         for patch in part.get("patched") or []:
-            fetched = self._download(compiler, environment, f"{patch['module']}@{patch['version']}")
-            if fetched.get("Sum") != patch["sum"]:
-                raise BuildError(
-                    f"{recipe.name}: {patch['module']} {patch['version']} has the hash {fetched.get('Sum')}, "
-                    f"not {patch['sum']} as images/{recipe.name}/recipe.yml says."
-                )
             copy = source / patch["into"]
-            shutil.copytree(fetched["Dir"], copy, copy_function=_link)
+            shutil.copytree(self._published(recipe, patch, compiler, environment), copy, copy_function=_link)
             for folder in [copy, *copy.rglob("*")]:
                 if folder.is_dir():
                     folder.chmod(0o755)
@@ -211,12 +207,16 @@ class Builder:
             _apply_patch(recipe, patch, copy)
 
     @staticmethod
-    def _download(compiler: str, environment: Mapping[str, str], module: str) -> dict[str, Any]:
-        """Fetch a module at a version; what `go mod download` says of it."""
-        found: dict[str, Any] = json.loads(
-            output([compiler, "mod", "download", "-json", module], timeout=600, env=environment)
-        )
-        return found
+    def _published(recipe: Recipe, patch: dict[str, Any], compiler: str, environment: dict[str, str]) -> Path:
+        """Where the source of a module that a recipe patches is, as it was published; fetched when it is not there."""
+        command = [compiler, "mod", "download", "-json", f"{patch['module']}@{patch['version']}"]
+        fetched = json.loads(output(command, timeout=600, env=environment))
+        if fetched.get("Sum") != patch["sum"]:
+            raise BuildError(
+                f"{recipe.name}: {patch['module']} {patch['version']} has the hash {fetched.get('Sum')}, "
+                f"not {patch['sum']} as images/{recipe.name}/recipe.yml says."
+            )
+        return Path(fetched["Dir"])
 
     # -- Debian
 
@@ -378,8 +378,7 @@ class Builder:
         compiler = toolchain.go(self.cache, self.say)
         for patch in recipe.part("go").get("patched") or []:
             if patch["module"] == module:
-                # Replaced in the recipe's own module, so it is asked for by its version.
-                return Path(self._download(compiler, environment, f"{module}@{patch['version']}")["Dir"])
+                return self._published(recipe, patch, compiler, environment)
         with self._temporary(f"{recipe.name}-module") as source:
             self._go_module(recipe, source, compiler, environment)
             found: dict[str, Any] = json.loads(
@@ -482,8 +481,8 @@ def _default_name(package: str) -> str:
 
 
 def _apply_patch(recipe: Recipe, patch: dict[str, Any], copy: Path) -> None:
-    """Change a copied module: `files` replaces a file (or all Go files of a folder) by one of ours, `substitute`
-    changes words."""
+    """Change a copied module: `files` adds a file or replaces one (or all Go files of a folder) by one of ours,
+    `substitute` changes words."""
     for inside, path in (patch.get("files") or {}).items():
         place = copy / inside
         if place.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,20 @@ def go(cache: Path, say: Say) -> str:
             f"newer and run again."
         )
     return str(private)
+
+
+def need_c_compiler(name: str) -> None:
+    """Make sure that a Go program with parts in C can be compiled: with the command in CC, or gcc.
+
+    Raises:
+        BuildError: there is none.
+    """
+    compiler = (shlex.split(os.environ.get("CC", "")) or ["gcc"])[0]
+    if shutil.which(compiler) is None:
+        raise BuildError(
+            f"{name}: the C compiler {compiler} is not there; install it and the C library's headers "
+            f"(apt-get install gcc libc6-dev) and run again."
+        )
 
 
 def private_venv(folder: Path, cache: Path, say: Say, *packages: str) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -170,6 +171,61 @@ def test_a_patch_that_finds_nothing_is_refused(images: Path, tmp_path: Path) -> 
     patch = {"module": "example.org/x", "substitute": {"main.go": {"nothing": "something"}}}
     with pytest.raises(BuildError, match="does not contain `nothing`"):
         _build._apply_patch(Recipes(images).get("app"), patch, tmp_path)
+
+
+def test_a_patch_adds_a_file(images: Path, tmp_path: Path) -> None:
+    write(images, "app", "version: '2'\n", x__mod="module x\n")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    _build._apply_patch(Recipes(images).get("app"), {"module": "x", "files": {"go.mod": "x.mod"}}, copy)
+    assert (copy / "go.mod").read_text(encoding="utf-8") == "module x\n"
+
+
+def test_files_of_a_patched_module_are_those_that_were_published(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "{from: own, module: example.org/x, path: conf}"
+    patch = "{module: example.org/x, version: v1.0.0, sum: 'h1:right', into: patched/x}"
+    write(images, "own", f"version: '1'\ngo: {{patched: [{patch}]}}\nimage: {{sources: {{conf: {source}}}}}\n")
+    recipes = Recipes(images)
+    # A folder that takes files of its own module does not wait for itself.
+    assert recipes.order(["own"]) == ["own"]
+    asked: list[list[str]] = []
+
+    def answer(command: list[str], **_options: object) -> str:
+        asked.append(command)
+        return json.dumps({"Dir": str(tmp_path / "module"), "Sum": said})
+
+    monkeypatch.setattr(_build, "output", answer)
+    monkeypatch.setattr(_toolchain, "go", lambda cache, say: "go")
+    builder = _build.Builder(recipes, tmp_path / "cache", lambda line: None)
+    said = "h1:right"
+    assert builder._module_folder(recipes.get("own"), "example.org/x") == tmp_path / "module"
+    assert asked == [["go", "mod", "download", "-json", "example.org/x@v1.0.0"]]
+    said = "h1:wrong"
+    with pytest.raises(BuildError, match=r"has the hash h1:wrong, not h1:right as images/own/recipe.yml says"):
+        builder._module_folder(recipes.get("own"), "example.org/x")
+
+
+def test_a_missing_c_compiler_is_one_sentence(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(images, "c", "version: '1'\ngo: {programs: {c: example.org/c}, cgo: true}\n", go__mod="module c\n")
+    builder = _build.Builder(Recipes(images), tmp_path / "cache", lambda line: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for given, named in (("", "gcc"), ("clang -m64", "clang")):
+        monkeypatch.setenv("CC", given)
+        with pytest.raises(BuildError) as refused:
+            builder.part("c", "go")
+        assert str(refused.value) == (
+            f"c: the C compiler {named} is not there; install it and the C library's headers "
+            "(apt-get install gcc libc6-dev) and run again."
+        )
+
+
+def test_what_is_for_tests_is_no_tier() -> None:
+    catalogue = (IMAGES / "catalogue.yml").read_text(encoding="utf-8")
+    names = [name for name in Recipes().names() if name.endswith("-test")]
+    assert names == ["grafana-test"]
+    assert not [name for name in names if f"images/{name}" in catalogue]
 
 
 def test_a_failed_command_says_its_last_words(tmp_path: Path) -> None:
