@@ -31,8 +31,9 @@ def _objects(folder: Path) -> list[dict[str, Any]]:
 def _pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Yield the name, the metadata and the spec of every pod template."""
     for item in objects:
-        if item["kind"] in ("Deployment", "StatefulSet"):
-            template = item["spec"]["template"]
+        if item["kind"] in ("Deployment", "StatefulSet", "CronJob"):
+            spec = item["spec"]["jobTemplate"]["spec"] if item["kind"] == "CronJob" else item["spec"]
+            template = spec["template"]
             yield f"{item['kind']}/{item['metadata']['name']}", template["metadata"], template["spec"]
 
 
@@ -64,7 +65,9 @@ def test_no_golden_files_without_a_fixture(request: pytest.FixtureRequest) -> No
 @pytest.mark.parametrize("name", ["defaults", "changed"])
 def test_fits_the_schema_of_the_api(version: str, name: str, rendered: Path) -> None:
     for item in _objects(rendered / name):
-        kubernetes_validate.validate(item, version, strict=True)
+        # Kinds of cert-manager are not the API's own.
+        if not item["apiVersion"].startswith("cert-manager.io/"):
+            kubernetes_validate.validate(item, version, strict=True)
 
 
 def test_pods_are_restricted(objects: list[dict[str, Any]]) -> None:
@@ -99,7 +102,8 @@ def test_containers_are_complete(objects: list[dict[str, Any]]) -> None:
     for name, _metadata, spec in _pods(objects):
         assert spec["terminationGracePeriodSeconds"] > 0, name
         for container in spec["containers"]:
-            assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container), name
+            # A Job is done when it ends.
+            assert name.startswith("CronJob/") or {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
             resources = container["resources"]
             assert {"cpu", "memory", "ephemeral-storage"} <= set(resources["requests"]), name
             assert {"memory", "ephemeral-storage"} <= set(resources["limits"]), name
@@ -112,7 +116,7 @@ def test_containers_are_complete(objects: list[dict[str, Any]]) -> None:
 def test_selectors_find_their_pods_and_no_others(objects: list[dict[str, Any]]) -> None:
     pods = {name: metadata["labels"] for name, metadata, _spec in _pods(objects)}
     ports = {
-        name: {port["name"] for container in spec["containers"] for port in container["ports"]}
+        name: {port["name"] for container in spec["containers"] for port in container.get("ports", [])}
         for name, _metadata, spec in _pods(objects)
     }
 
@@ -170,7 +174,8 @@ def test_the_requests_fit_a_small_node(rendered: Path) -> None:
     replicas = {"Deployment/twisterlab-api": 2}
     cpu = memory = 0.0
     for name, _metadata, spec in _pods(_objects(rendered / "defaults")):
-        for container in spec["containers"]:
+        # What runs for a few seconds at night may wait for room.
+        for container in [] if name.startswith("CronJob/") else spec["containers"]:
             requests = container["resources"]["requests"]
             cpu += float(_quantity.parse(requests["cpu"])) * replicas.get(name, 1)
             memory += float(_quantity.parse(requests["memory"])) * replicas.get(name, 1)
@@ -229,6 +234,7 @@ def test_disabled_tiers_render_nothing(rendered: Path) -> None:
         "alertmanager",
         "api",
         "base",
+        "ingress",
         "kube-state-metrics",
         "mcp-monitoring",
         "mcp-orchestrator",
