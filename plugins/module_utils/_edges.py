@@ -255,7 +255,7 @@ class _Maker:
         for source in AGENTS:
             more = self.given[source.replace("-", "_")]["agents"]
             for peer in AGENTS:
-                if peer != source and more.get(peer, "") is not None and peer not in more:
+                if peer != source and peer not in more:
                     self._add(source, peer, "AGENTS")
             for url in more.values():
                 if url:

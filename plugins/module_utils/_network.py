@@ -19,7 +19,7 @@ from ._api import Api, Clock, attempt
 from ._checks import SKIPPED, Check
 from ._edges import Map
 from ._errors import ApiError, PlatformError, Refused
-from ._network_plan import Found, Plan, Source, plan
+from ._network_plan import Elsewhere, Found, Plan, Source, plan
 from ._objects import Object
 
 POLL_SECONDS = 0.5
@@ -27,8 +27,8 @@ POLL_SECONDS = 0.5
 COPIES = 2
 #: Deployments whose image has Python, ours first.
 IMAGES = ("mcp-monitoring", "mcp-orchestrator", "twisterlab-api")
-#: Services of other namespaces that most clusters have.
-ELSEWHERE = (("kube-system", "metrics-server"), ("kube-system", "kube-dns"))
+#: Services of other namespaces that most clusters have, beside their DNS.
+ELSEWHERE = (("kube-system", "kube-dns"), ("kube-system", "metrics-server"))
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Proof:
         refused = {name: replace(planned.sources[name], missing=why) for name, why in self._denied.items()}
         planned = replace(planned, sources={**planned.sources, **refused})
         answers = judge.Answers(found, self._silent, self._options.seconds, self._clock.time() - begun)
-        return judge.Judgement(planned, answers, self._missing()).checks()
+        return judge.Judgement(planned, answers, *self._policies()).checks()
 
     # -- what the cluster says -------------------------------------------------------------------------------------
 
@@ -145,13 +145,15 @@ class Proof:
             missing |= self._may_start_in(ingress.namespaces[0])
         return Found(services, by_workload, tuple(nodes), peers, elsewhere, missing)
 
-    def _elsewhere(self) -> tuple[str, str, int] | None:
+    def _elsewhere(self) -> Elsewhere | None:
         for space, name in ELSEWHERE:
-            found = self._api.get(kinds.SERVICE, name, space)
-            for port in (found or {}).get("spec", {}).get("ports") or []:
+            found = self._api.get(kinds.SERVICE, name, space) or {}
+            for port in found.get("spec", {}).get("ports") or []:
                 # DNS is an edge of its own.
                 if port.get("protocol", "TCP") == "TCP" and port["port"] != 53:
-                    return f"{name}.{space}", str((found or {})["spec"]["clusterIP"]), int(port["port"])
+                    inside = port.get("targetPort", port["port"])
+                    number = int(inside) if str(inside).isdigit() else 0
+                    return Elsewhere(f"{name}.{space}", str(found["spec"]["clusterIP"]), int(port["port"]), number)
         return None
 
     def _labelled(self, peer: edges.Peer) -> tuple[str, ...]:
@@ -167,15 +169,16 @@ class Proof:
             return {}
         return {edges.INGRESS: f"there is no namespace {namespace}"} if absent else {}
 
-    def _missing(self) -> list[str] | None:
-        """Policies of the map that are not there."""
+    def _policies(self) -> tuple[list[str] | None, list[str]]:
+        """Policies of the map that are not there (None when nobody may look), and those of the namespace that are not of the map."""
+        wanted = [policy["name"] for policy in _policies.policies(self._map)]
         try:
-            there = {objects.name(item) for item in self._api.list(kinds.POLICY, self._map.namespace)}
+            there = [objects.name(item) for item in self._api.list(kinds.POLICY, self._map.namespace)]
         except ApiError as error:
             if error.status != 403:
                 raise
-            return None
-        return [policy["name"] for policy in _policies.policies(self._map) if policy["name"] not in there]
+            return None, []
+        return [name for name in wanted if name not in there], [name for name in there if name not in wanted]
 
     # -- the probes ------------------------------------------------------------------------------------------------
 

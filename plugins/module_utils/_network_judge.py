@@ -44,10 +44,13 @@ class Judgement:
         plan: what was tried.
         answers: what came of it.
         missing: policies of the map that the cluster lacks; None when it may not be asked.
+        strange: policies of the namespace that are not of the map.
     """
 
-    def __init__(self, plan: Plan, answers: Answers, missing: Sequence[str] | None) -> None:
-        self.plan, self.answers, self.missing = plan, answers, missing
+    def __init__(
+        self, plan: Plan, answers: Answers, missing: Sequence[str] | None, strange: Sequence[str] = ()
+    ) -> None:
+        self.plan, self.answers, self.missing, self.strange = plan, answers, missing, strange
         self.codes: dict[tuple[str, str], list[int]] = {}
         for source, answer in answers.found.items():
             results = [int(code) for code in answer["results"]]
@@ -89,12 +92,16 @@ class Judgement:
         if not self.shut:
             return self._check(PLUGIN, SKIPPED, "no forbidden connection could be tried")
         if self.unenforced:
-            return self._check(
-                PLUGIN,
-                FAILED,
-                f"all {self.shut} forbidden connections were made: the cluster's network plugin does not enforce NetworkPolicies; "
-                f"use one that does ({ENFORCERS})",
-            )
+            made = f"all {self.shut} forbidden connections were made"
+            if self.strange:
+                names = ", ".join(self.strange)
+                return self._check(
+                    PLUGIN,
+                    FAILED,
+                    f"{made}, and there are policies that are not of the map, which may allow them: {names}",
+                )
+            why = "the cluster's network plugin does not enforce NetworkPolicies"
+            return self._check(PLUGIN, FAILED, f"{made}: {why}; use one that does ({ENFORCERS})")
         settled = [float(answer["settled"]) for answer in self.answers.found.values() if answer["settled"] is not None]
         after = f"; the policies held for a new pod after at most {max(settled):.1f} s" if settled else ""
         tried = sum(len(codes) for codes in self.codes.values())

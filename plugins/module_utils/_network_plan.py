@@ -74,6 +74,23 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """Something of another namespace.
+
+    Attributes:
+        name: how it is called.
+        host: its cluster address.
+        port: of its Service.
+        pod_port: of its pods; 0 when it is not known.
+    """
+
+    name: str
+    host: str
+    port: int
+    pod_port: int
+
+
+@dataclass(frozen=True)
 class Found:
     """What the cluster says of addresses.
 
@@ -82,7 +99,7 @@ class Found:
         pods: addresses of ready pods by workload.
         nodes: addresses of the nodes that run pods of ours.
         peers: addresses of the pods of peers that are known by labels.
-        elsewhere: name, host and port of something of another namespace; None when there is nothing, or it may not be read.
+        elsewhere: something of another namespace; None when there is nothing, or it may not be read.
         missing: why a source or target cannot be tried, by name.
     """
 
@@ -90,7 +107,7 @@ class Found:
     pods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     nodes: tuple[str, ...] = ()
     peers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    elsewhere: tuple[str, str, int] | None = None
+    elsewhere: Elsewhere | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -129,6 +146,12 @@ def plan(network: Map, found: Found) -> Plan:
             if source.name == edges.INGRESS and not ours:
                 # What the ingress controller reaches besides is its own matter.
                 continue
+            if (
+                target.name == ELSEWHERE
+                and found.elsewhere
+                and _in_ranges(network, source.name, found.elsewhere.pod_port)
+            ):
+                continue
             if not right and _by_name(target):
                 # Who may not ask for addresses cannot try a name, and that is no refusal.
                 continue
@@ -136,6 +159,18 @@ def plan(network: Map, found: Found) -> Plan:
             control = source.name == STRANGER and not ours
             pairs.append(Pair(source.name, target.name, right or control, control))
     return Plan(sources, targets, tuple(pairs))
+
+
+def _in_ranges(network: Map, source: str, port: int) -> bool:
+    """Whether a source may reach that port somewhere by address ranges, which hold the cluster's pods too in many clusters."""
+    ports = {
+        number
+        for edge in network.edges
+        if edge.source == source and edge.target in network.peers
+        for _protocol, number in edge.ports
+        if any("ipBlock" in item for item in network.peers[edge.target].to)
+    }
+    return bool(ports) and (not port or port in ports)
 
 
 def _by_name(target: Target) -> bool:
@@ -176,8 +211,8 @@ def _targets(network: Map, found: Found) -> list[Target]:
         Target(edges.NODES, f"nodes:{edges.KUBELET_PORT}", nodes, "" if nodes else "no pod of ours runs on a node yet")
     )
     if found.elsewhere:
-        title, host, port = found.elsewhere
-        known.append(Target(ELSEWHERE, f"{title}:{port}", ((probe.TCP, host, port),)))
+        other = found.elsewhere
+        known.append(Target(ELSEWHERE, f"{other.name}:{other.port}", ((probe.TCP, other.host, other.port),)))
     else:
         missing = found.missing.get(ELSEWHERE, "there is no Service of another namespace to try")
         known.append(Target(ELSEWHERE, "another namespace", (), missing))

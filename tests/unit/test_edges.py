@@ -87,7 +87,7 @@ def test_policies_see_the_ports_of_pods() -> None:
 
 
 def test_peers_of_the_agents() -> None:
-    given = {"campaign": "http://mcp-campaign:8081", "mcp-monitoring": None, "x": "http://192.0.2.9", "bad": ""}
+    given = {"campaign": "http://mcp-campaign:8081", "mcp-monitoring": "", "x": "http://192.0.2.9"}
     found = network(mcp_orchestrator={"agents": given})
     assert {"mcp-orchestrator -> mcp-campaign:8081:8081", "mcp-orchestrator -> 192.0.2.9:80:80"} <= edges(found)
     assert blocks(found, "192.0.2.9:80") == ["192.0.2.9/32"]

@@ -32,7 +32,13 @@ def found(of: _edges.Map, **rest: Any) -> planning.Found:
     services = {tier.workload: f"10.96.0.{number}" for number, tier in enumerate(of.tiers.values(), 1) if tier.port}
     copies = {name: (f"10.244.0.{address.rpartition('.')[2]}",) for name, address in services.items()}
     return planning.Found(
-        services, copies, ("172.18.0.2",), {}, ("metrics-server.kube-system", "10.96.0.99", 443), {}, **rest
+        services,
+        copies,
+        ("172.18.0.2",),
+        {},
+        planning.Elsewhere("kube-dns.kube-system", "10.96.0.99", 9153, 9153),
+        {},
+        **rest,
     )
 
 
@@ -91,7 +97,7 @@ def test_every_edge_and_every_other_pair_is_a_check() -> None:
         "refused edge other -> dns:53",
         "refused edge ingress -> postgres:5432",
     } <= set(checks)
-    assert {"refused edge api -> metrics-server.kube-system:443", "refused edge grafana -> nodes:10250"} <= set(checks)
+    assert {"refused edge api -> kube-dns.kube-system:9153", "refused edge grafana -> nodes:10250"} <= set(checks)
     assert "refused edge ingress -> kubernetes:443" not in checks
     # What a stranger reaches outside only shows that it is there.
     assert not any("stranger -> dns" in name or "stranger -> kubernetes" in name for name in checks)
@@ -121,6 +127,18 @@ def test_probes_carry_their_tiers_labels_and_not_what_services_look_for() -> Non
             assert objects.OURS.items() <= labels.items()
     stranger = plan.sources[planning.STRANGER].labels
     assert not objects.OURS.items() <= {**stranger}.items()
+
+
+def test_a_port_that_a_range_allows_is_not_tried_in_another_namespace() -> None:
+    """The ranges of nodes and API server hold the cluster's pods too, and metrics-server listens where kubelets do."""
+    of = network()
+    for pod_port, tried in ((10250, False), (0, False), (4443, True)):
+        there = found(of)
+        elsewhere = planning.Elsewhere("metrics-server.kube-system", "10.96.0.99", 443, pod_port)
+        plan = planning.plan(of, planning.Found(there.services, there.pods, there.nodes, {}, elsewhere, {}))
+        pairs = {(pair.source, pair.target) for pair in plan.pairs}
+        assert (("prometheus", planning.ELSEWHERE) in pairs) is tried
+        assert ("api", planning.ELSEWHERE) in pairs
 
 
 def test_what_is_elsewhere_is_tried_by_those_who_may() -> None:
@@ -190,6 +208,14 @@ def test_a_plugin_that_enforces_nothing_is_a_failure_and_not_a_pass() -> None:
     assert checks["allowed edge api -> postgres:5432"].state == OK
 
 
+def test_a_policy_that_opens_everything_is_named_before_the_plugin_is_blamed() -> None:
+    cluster = Cluster(network(), lambda _source, _host, _want: 1)
+    cluster.put(thing("NetworkPolicy", "open", {}))
+    checks = prove(cluster)
+    assert failed(checks) == {_network_judge.PLUGIN}
+    assert checks[_network_judge.PLUGIN].evidence.endswith("not of the map, which may allow them: open")
+
+
 def test_without_policies_the_plugin_is_not_blamed() -> None:
     checks = judged(network(), lambda _source, _target, _allowed: 1, missing=["default-deny", "redis"])
     assert "default-deny, redis are not there" in checks[_network_judge.POLICIES].evidence
@@ -250,7 +276,15 @@ class Cluster(FakeCluster):
             }
             self.put(thing("Pod", f"{tier.workload}-0", {**tier.labels, **_labels.SERVING}, status=status))
         self.put(
-            thing("Service", "metrics-server", {}, spec={"clusterIP": "10.96.0.99", "ports": [{"port": 443}]}),
+            thing(
+                "Service",
+                "kube-dns",
+                {},
+                spec={
+                    "clusterIP": "10.96.0.99",
+                    "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53}, {"port": 9153}],
+                },
+            ),
             "kube-system",
         )
         for policy in _policies.policies(of):
