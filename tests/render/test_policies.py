@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from rendering import HERE
 
-GOLDEN = HERE / "golden"
-FIXTURES = sorted(path.name for path in GOLDEN.iterdir())
+FIXTURES = sorted(yaml.safe_load((HERE / "valid" / "hosts.yml").read_text(encoding="utf-8"))["clusters"]["hosts"])
+#: It has none.
+WITHOUT = "green"
 OURS = {"app.kubernetes.io/part-of": "twisterlab", "app.kubernetes.io/managed-by": "twisterlab.platform"}
 #: It runs only while verification makes a load.
 LOAD = {"app.kubernetes.io/name": "verify-load"}
@@ -23,10 +25,10 @@ Labels = dict[str, str]
 class Stack:
     """One fixture's pods, by the name of their workload, and its policies."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, folder: Path) -> None:
         found = [
             document
-            for path in sorted((GOLDEN / name).rglob("*.yaml"))
+            for path in sorted(folder.rglob("*.yaml"))
             for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))
         ]
         (self.namespace,) = [item["metadata"]["name"] for item in found if item["kind"] == "Namespace"]
@@ -102,13 +104,13 @@ def addresses(stack: Stack, name: str) -> set[str]:
     return found & set(stack.templates)
 
 
-@pytest.fixture(params=[name for name in FIXTURES if (GOLDEN / name / "network-policies").is_dir()])
-def stack(request: pytest.FixtureRequest) -> Stack:
-    return Stack(request.param)
+@pytest.fixture(params=[name for name in FIXTURES if name != WITHOUT])
+def stack(request: pytest.FixtureRequest, rendered: Path) -> Stack:
+    return Stack(rendered / request.param)
 
 
-def test_every_fixture_but_one_has_policies() -> None:
-    assert [name for name in FIXTURES if not (GOLDEN / name / "network-policies").is_dir()] == ["green"]
+def test_policies_can_be_left_out(rendered: Path) -> None:
+    assert [name for name in FIXTURES if not (rendered / name / "network-policies").is_dir()] == [WITHOUT]
 
 
 def test_everything_is_closed_unless_it_is_opened(stack: Stack) -> None:
@@ -176,17 +178,17 @@ def test_the_servers_talk_to_nobody(stack: Stack) -> None:
         assert "egress" not in stack.policies[name]
 
 
-def test_releases_throw_away_pod_is_judged_like_its_tier() -> None:
+def test_releases_throw_away_pod_is_judged_like_its_tier(rendered: Path) -> None:
     """kube-state-metrics ends when the API server does not answer it, so its new image must be let through when it is tried."""
-    stack = Stack("defaults")
+    stack = Stack(rendered / "defaults")
     labels = {**stack.pods["kube-state-metrics"], "app.kubernetes.io/name": "twisterlab-smoke"}
     assert matches(stack.policies["kube-state-metrics"]["podSelector"], labels)
     # Of two workloads of one component the name decides.
     assert not matches(stack.policies["redis"]["podSelector"], stack.pods["redis-exporter"])
 
 
-def test_what_a_user_declares() -> None:
-    policies = Stack("changed").policies
+def test_what_a_user_declares(rendered: Path) -> None:
+    policies = Stack(rendered / "changed").policies
     egress = [
         (peer, port["port"]) for rule in policies["api"]["egress"] for peer in rule["to"] for port in rule["ports"]
     ]
