@@ -186,7 +186,7 @@ class Proof:
         """Make all pods at once; those that could not be made are in `_silent`."""
         word = self._new_word()
         wanted = [
-            (source, self._pod(planned, source, like, f"verify-{source.name}-{word}"))
+            (source, self._pod(planned, source, like, f"probe-{source.name}-{word}"))
             for source in planned.sources.values()
             if not source.missing and planned.attempts(source.name)
         ]
@@ -212,7 +212,9 @@ class Proof:
 
     def _pod(self, planned: Plan, source: Source, like: Object, name: str) -> Object:
         task = planned.task(source.name, self._options.seconds, self._options.settle)
-        return pods.pod_of(like, source.namespace, name, self._options.image, source.labels, task)
+        # An interrupted run must not leave it running.
+        life = int(self._options.start + self._options.settle) + 60
+        return pods.pod_of(like, source.namespace, name, self._options.image, source.labels, task, life)
 
     def _answers(self, started: Mapping[str, Object]) -> dict[str, dict[str, Any]]:
         """Wait until every probe has answered or failed, or the time is over."""
@@ -224,7 +226,7 @@ class Proof:
             live = {
                 (namespace, objects.name(pod)): pod
                 for namespace in {str(pod["metadata"]["namespace"]) for pod in started.values()}
-                for pod in self._api.list(kinds.POD, namespace, labels=pods.SELECTOR)
+                for pod in self._api.list(kinds.POD, namespace, labels=pods.selector(self._map.namespace))
             }
             late = self._clock.time() > last
             for source, name in names.items():
@@ -256,7 +258,7 @@ def remove_all(api: Api, network: Map) -> list[str]:
     removed = []
     for namespace in (network.namespace, *(peer.namespaces[:1] if peer else ())):
         try:
-            found = api.list(kinds.POD, namespace, labels=pods.SELECTOR, metadata_only=True)
+            found = api.list(kinds.POD, namespace, labels=pods.selector(network.namespace), metadata_only=True)
         except ApiError as error:
             # In the ingress' namespace we may be nobody; then there is no probe of ours either.
             if error.status not in (403, 404) or namespace == network.namespace:

@@ -15,8 +15,9 @@ from ._checks import FAILED, OK, SKIPPED, Check
 from ._network_plan import Pair, Plan
 
 TAG = "network"
-PLUGIN = "network plugin"
+ENFORCEMENT = "enforcement"
 POLICIES = "policies in the cluster"
+NO_PYTHON = "; if its image has no Python, name one that has in verify_probe_image"
 ENFORCERS = "Calico, Cilium, kube-router or the local cluster of this collection"
 
 
@@ -90,30 +91,30 @@ class Judgement:
 
     def _plugin(self) -> Check:
         if not self.shut:
-            return self._check(PLUGIN, SKIPPED, "no forbidden connection could be tried")
+            return self._check(ENFORCEMENT, SKIPPED, "no forbidden connection could be tried")
         if self.unenforced:
             made = f"all {self.shut} forbidden connections were made"
             if self.strange:
                 names = ", ".join(self.strange)
                 return self._check(
-                    PLUGIN,
+                    ENFORCEMENT,
                     FAILED,
                     f"{made}, and there are policies that are not of the map, which may allow them: {names}",
                 )
             why = "the cluster's network plugin does not enforce NetworkPolicies"
-            return self._check(PLUGIN, FAILED, f"{made}: {why}; use one that does ({ENFORCERS})")
+            return self._check(ENFORCEMENT, FAILED, f"{made}: {why}; use one that does ({ENFORCERS})")
         settled = [float(answer["settled"]) for answer in self.answers.found.values() if answer["settled"] is not None]
         after = f"; the policies held for a new pod after at most {max(settled):.1f} s" if settled else ""
         tried = sum(len(codes) for codes in self.codes.values())
         return self._check(
-            PLUGIN,
+            ENFORCEMENT,
             OK,
             f"{self.shut - self.open} of {self.shut} forbidden pairs refused, {tried} connections in {self.answers.took:.1f} s{after}",
         )
 
     def _probes(self) -> list[Check]:
         return [
-            self._check(f"probe {name}", FAILED, f"its pod {reason}")
+            self._check(f"probe {name}", FAILED, f"its pod {reason}{NO_PYTHON if 'exit code' in reason else ''}")
             for name, reason in sorted(self.answers.silent.items())
         ]
 

@@ -187,7 +187,7 @@ def _sources(network: Map, found: Found) -> list[Source]:
     space = network.namespace
     known = [Source(tier.name, space, tier.labels) for tier in network.tiers.values()]
     known.append(Source(OTHER, space, {**objects.OURS, objects.NAME: "verify-other", objects.INSTANCE: space}))
-    known.append(Source(STRANGER, space, {objects.NAME: "verify-stranger"}))
+    known.append(Source(STRANGER, space, {objects.NAME: "verify-stranger", objects.INSTANCE: space}))
     if edges.INGRESS in network.peers:
         peer = network.peers[edges.INGRESS]
         missing = found.missing.get(edges.INGRESS, "")
@@ -195,7 +195,9 @@ def _sources(network: Map, found: Found) -> list[Source]:
             missing = "a pod with the controller's labels could be sent its traffic"
         elif not peer.namespaces:
             missing = "the controller is known by addresses only"
-        known.append(Source(edges.INGRESS, peer.namespaces[0] if peer.namespaces else "", {}, missing))
+        known.append(
+            Source(edges.INGRESS, peer.namespaces[0] if peer.namespaces else "", {objects.INSTANCE: space}, missing)
+        )
     declared = [
         name for name in network.peers if name != edges.INGRESS and any(edge.source == name for edge in network.edges)
     ]

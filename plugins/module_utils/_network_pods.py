@@ -17,14 +17,23 @@ from . import _throwaway as throwaway
 from ._objects import Object
 
 NETWORK = "network"
-SELECTOR = f"{throwaway.VERIFY}={NETWORK}"
 CONTAINER = "probe"
-LIFE_SECONDS = 120
 GRACE_SECONDS = 1
 
 
+def selector(stack: str) -> str:
+    """The labels of all probes of one stack, in whatever namespace."""
+    return f"{throwaway.VERIFY}={NETWORK},{objects.INSTANCE}={stack}"
+
+
 def pod_of(
-    like: Object, namespace: str, name: str, image: str, labels: Mapping[str, str], task: Mapping[str, Any]
+    like: Object,
+    namespace: str,
+    name: str,
+    image: str,
+    labels: Mapping[str, str],
+    task: Mapping[str, Any],
+    seconds: int,
 ) -> Object:
     """One probe's manifest.
 
@@ -35,6 +44,7 @@ def pod_of(
         image: an image with Python; empty is that workload's own.
         labels: whose labels it carries.
         task: what it tries; see _network_probe.
+        seconds: how long it may live.
     """
     arguments = json.dumps(task, separators=(",", ":"))
     # Isolated and without site packages: half the start.
@@ -43,7 +53,7 @@ def pod_of(
         "requests": {"cpu": "1m", "memory": "16Mi", "ephemeral-storage": "1Mi"},
         "limits": {"cpu": "500m", "memory": "64Mi", "ephemeral-storage": "8Mi"},
     }
-    spec = throwaway.spec_of(like, CONTAINER, image, command, LIFE_SECONDS, GRACE_SECONDS, resources)
+    spec = throwaway.spec_of(like, CONTAINER, image, command, seconds, GRACE_SECONDS, resources)
     return {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -118,7 +118,7 @@ def test_probes_carry_their_tiers_labels_and_not_what_services_look_for() -> Non
     plan = planning.plan(of, found(of))
     like = workload("Deployment", "mcp-monitoring", "mcp-monitoring", image="app:1")
     for name, source in plan.sources.items():
-        pod = pods.pod_of(like, source.namespace, f"verify-{name}-x", "", source.labels, plan.task(name, 2.0, 10.0))
+        pod = pods.pod_of(like, source.namespace, f"verify-{name}-x", "", source.labels, plan.task(name, 2.0, 10.0), 60)
         labels = objects.labels(pod)
         assert not set(_labels.SERVING) & set(labels)
         assert len(json.dumps(pod)) < 60_000
@@ -202,8 +202,10 @@ def test_a_pair_that_is_open_is_named() -> None:
 
 def test_a_plugin_that_enforces_nothing_is_a_failure_and_not_a_pass() -> None:
     checks = judged(network(), lambda _source, _target, _allowed: 1)
-    assert failed(checks) == {_network_judge.PLUGIN}
-    assert "the cluster's network plugin does not enforce NetworkPolicies" in checks[_network_judge.PLUGIN].evidence
+    assert failed(checks) == {_network_judge.ENFORCEMENT}
+    assert (
+        "the cluster's network plugin does not enforce NetworkPolicies" in checks[_network_judge.ENFORCEMENT].evidence
+    )
     assert checks["refused edge redis -> postgres:5432"].state == SKIPPED
     assert checks["allowed edge api -> postgres:5432"].state == OK
 
@@ -212,14 +214,14 @@ def test_a_policy_that_opens_everything_is_named_before_the_plugin_is_blamed() -
     cluster = Cluster(network(), lambda _source, _host, _want: 1)
     cluster.put(thing("NetworkPolicy", "open", {}))
     checks = prove(cluster)
-    assert failed(checks) == {_network_judge.PLUGIN}
-    assert checks[_network_judge.PLUGIN].evidence.endswith("not of the map, which may allow them: open")
+    assert failed(checks) == {_network_judge.ENFORCEMENT}
+    assert checks[_network_judge.ENFORCEMENT].evidence.endswith("not of the map, which may allow them: open")
 
 
 def test_without_policies_the_plugin_is_not_blamed() -> None:
     checks = judged(network(), lambda _source, _target, _allowed: 1, missing=["default-deny", "redis"])
     assert "default-deny, redis are not there" in checks[_network_judge.POLICIES].evidence
-    assert checks[_network_judge.PLUGIN].state == OK
+    assert checks[_network_judge.ENFORCEMENT].state == OK
     assert "refused edge redis -> postgres:5432" in failed(checks)
 
 
@@ -251,7 +253,7 @@ def test_a_probe_that_says_nothing_is_one_failure() -> None:
 
 
 def test_the_figures_are_told() -> None:
-    evidence = judged(network())[_network_judge.PLUGIN].evidence
+    evidence = judged(network())[_network_judge.ENFORCEMENT].evidence
     assert "connections in 9.0 s; the policies held for a new pod after at most 0.4 s" in evidence
 
 
@@ -326,7 +328,7 @@ def test_all_probes_are_made_at_once_and_removed() -> None:
     checks = prove(cluster)
     assert {check.state for check in checks.values()} == {OK}
     assert len(cluster.made) == len(cluster.of.tiers) + 3
-    assert "verify-kube-state-metrics-x" in cluster.made
+    assert "probe-kube-state-metrics-x" in cluster.made
     assert cluster.left() == []
     assert cluster.clock.time() < 2
 
@@ -334,10 +336,12 @@ def test_all_probes_are_made_at_once_and_removed() -> None:
 def test_probes_of_an_interrupted_run_are_removed_first() -> None:
     cluster = Cluster(network())
     for space in (NAMESPACE, "ingress-nginx"):
-        cluster.put(thing("Pod", "verify-old", {"twisterlab.io/verify": "network"}), space)
+        # Another stack of the cluster may be at it too.
+        cluster.put(thing("Pod", "others", {"twisterlab.io/verify": "network", objects.INSTANCE: "other"}), space)
+        cluster.put(thing("Pod", "verify-old", {"twisterlab.io/verify": "network", objects.INSTANCE: NAMESPACE}), space)
     prove(cluster)
-    assert cluster.calls.index("delete Pod/verify-old") < cluster.calls.index("create Pod/verify-api-x")
-    assert cluster.left() == []
+    assert cluster.calls.index("delete Pod/verify-old") < cluster.calls.index("create Pod/probe-api-x")
+    assert set(cluster.left()) == {"others"}
 
 
 def test_an_error_in_the_middle_leaves_no_pod() -> None:
@@ -353,7 +357,7 @@ def test_an_error_in_the_middle_leaves_no_pod() -> None:
 
 def test_no_right_to_start_a_pod_at_the_ingress_is_a_skip() -> None:
     cluster = Cluster(network())
-    cluster.errors["create Pod/verify-ingress"] = ApiError(403, "Forbidden", "no", "create")
+    cluster.errors["create Pod/probe-ingress"] = ApiError(403, "Forbidden", "no", "create")
     checks = prove(cluster)
     assert (
         checks["allowed edge ingress -> api:8000"].evidence == "no permission to start a pod in namespace ingress-nginx"
