@@ -44,7 +44,7 @@ class Options:
 
     image: str = ""
     seconds: float = 2.0
-    settle: float = 20.0
+    settle: float = 60.0
     start: float = 60.0
 
 

@@ -26,7 +26,7 @@ TCP, DNS = "tcp", "dns"
 SILENT, REFUSED, OTHER = -1, -2, -3
 WORDS = "/dev/termination-log"
 RESOLVER = "/etc/resolv.conf"
-PAUSE = 0.25
+PAUSE = 0.5
 _REFUSALS = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM)
 
 

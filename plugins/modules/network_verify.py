@@ -38,9 +38,9 @@ options:
     type: float
     default: 2
   settle_seconds:
-    description: Seconds that the policies may take to hold for a new pod.
+    description: Seconds that the policies may take to hold for a new pod. Only what is not as it should be is waited for that long.
     type: float
-    default: 20
+    default: 60
   start_seconds:
     description: Seconds that the pods may take to start.
     type: float
@@ -113,7 +113,7 @@ def main() -> None:
             enabled={"type": "bool", "default": True},
             image={"type": "str", "default": ""},
             connect_seconds={"type": "float", "default": 2.0},
-            settle_seconds={"type": "float", "default": 20.0},
+            settle_seconds={"type": "float", "default": 60.0},
             start_seconds={"type": "float", "default": 60.0},
             conclude={"type": "bool", "default": True},
             remove={"type": "bool", "default": False},
