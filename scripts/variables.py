@@ -20,6 +20,7 @@ TARGET = ROOT / "docs" / "variables.md"
 FIRST = (
     "twisterlab",
     "base",
+    "network_policies",
     "postgres",
     "redis",
     "api",

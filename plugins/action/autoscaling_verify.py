@@ -3,11 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -19,26 +15,10 @@ from ansible_collections.twisterlab.platform.plugins.plugin_utils.cluster_action
     CALL_SECONDS,
     INTERVAL,
     ClusterAction,
+    held_signals,
 )
 
 MODULE = "autoscaling_verify"
-
-
-@contextlib.contextmanager
-def held_signals() -> Iterator[list[int]]:
-    """The signals that came meanwhile; a worker would die of them at once and leave the load."""
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _frame: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if came:
-            os.kill(os.getpid(), came[0])
 
 
 class ActionModule(ClusterAction):

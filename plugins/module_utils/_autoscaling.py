@@ -13,6 +13,7 @@ from . import _autoscaling_judge as judge
 from . import _autoscaling_pod as pods
 from . import _kinds as kinds
 from . import _objects as objects
+from . import _throwaway as throwaway
 from ._api import Api, Clock
 from ._autoscaling_facts import Figure, Memory, Sample, Target
 from ._errors import ApiError, Refused, Unreachable
@@ -209,7 +210,7 @@ class Proof:
             memory.ready is not None and now - memory.ready >= options.served_seconds
         ) or now - memory.begun >= options.load_seconds:
             return self._end_load()
-        problem = pods.trouble(pod)
+        problem = throwaway.trouble(pod)
         if problem:
             memory.problems[judge.LOAD] = f"the pod {memory.pod} {problem}"
             return self._end_load()
@@ -217,7 +218,7 @@ class Proof:
 
     def _await_first_figure(self, pod: Object | None, now: float) -> None:
         memory = self._memory
-        problem = pods.trouble(pod)
+        problem = throwaway.trouble(pod)
         waited = now - (memory.created or 0.0)
         # A pod that finds no node, or no image, at first may find it in a moment.
         if pod is not None and waited < START_SECONDS and "exit code" not in problem:

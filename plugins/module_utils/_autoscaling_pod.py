@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 
-from . import _autoscaling_load
+from . import _autoscaling_load, _edges
 from . import _objects as objects
+from . import _throwaway as throwaway
 from ._objects import Object
 
-VERIFY = "twisterlab.io/verify"
-SELECTOR = f"{VERIFY}=load,{objects.OURS_SELECTOR}"
+SELECTOR = f"{throwaway.VERIFY}=load,{objects.OURS_SELECTOR}"
 CONTAINER = "load"
 #: Seconds beside the load itself that the pod may live: for its image, and for its last words.
 SPARE_SECONDS = 180
 GRACE_SECONDS = 20
-USER = 10001
 
 
 def pod_of(
@@ -34,52 +32,26 @@ def pod_of(
         connections: how many at once.
         seconds: how long the load lasts at most.
     """
-    theirs = objects.pod_spec(target)
     arguments = [url, f"{rate:g}", str(connections), str(seconds)]
-    spec: Object = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
-        # An interrupted run must not leave it running.
-        "activeDeadlineSeconds": seconds + SPARE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
+    spec = throwaway.spec_of(
+        target,
+        CONTAINER,
+        image,
+        ["python", "-c", inspect.getsource(_autoscaling_load), *arguments],
+        seconds + SPARE_SECONDS,
+        GRACE_SECONDS,
+        {
+            "requests": {"cpu": "10m", "memory": "48Mi", "ephemeral-storage": "8Mi"},
+            "limits": {"cpu": "1", "memory": "192Mi", "ephemeral-storage": "32Mi"},
         },
-        "containers": [
-            {
-                "name": CONTAINER,
-                "image": image or image_of(target),
-                "imagePullPolicy": "IfNotPresent",
-                "command": ["python", "-c", inspect.getsource(_autoscaling_load), *arguments],
-                "env": [{"name": "PYTHONDONTWRITEBYTECODE", "value": "1"}],
-                "resources": {
-                    "requests": {"cpu": "10m", "memory": "48Mi", "ephemeral-storage": "8Mi"},
-                    "limits": {"cpu": "1", "memory": "192Mi", "ephemeral-storage": "32Mi"},
-                },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "capabilities": {"drop": ["ALL"]},
-                    "privileged": False,
-                    "readOnlyRootFilesystem": True,
-                },
-            }
-        ],
-    }
-    for part in ("imagePullSecrets", "nodeSelector", "tolerations"):
-        if theirs.get(part):
-            spec[part] = copy.deepcopy(theirs[part])
+    )
     labels = {
         **objects.OURS,
-        objects.NAME: "verify-load",
+        objects.NAME: _edges.LOAD,
         objects.INSTANCE: namespace,
         # A throw-away pod: health does not count it, and destroy removes one that was left.
         objects.SMOKE: "true",
-        VERIFY: "load",
+        throwaway.VERIFY: "load",
     }
     return {
         "apiVersion": "v1",
@@ -87,28 +59,3 @@ def pod_of(
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": spec,
     }
-
-
-def image_of(target: Object) -> str:
-    """The image of the target's first container."""
-    return str(objects.pod_spec(target)["containers"][0]["image"])
-
-
-def trouble(pod: Object | None) -> str:
-    """Why the pod makes no load (any more); empty while nothing says that it cannot."""
-    if pod is None:
-        return "is gone: somebody removed it"
-    status = pod.get("status") or {}
-    for state in status.get("containerStatuses") or []:
-        waiting = (state.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") not in (None, "", "ContainerCreating", "PodInitializing"):
-            return f"does not start: {waiting['reason']}: {waiting.get('message', '')}".strip(": ")
-        ended = (state.get("state") or {}).get("terminated") or {}
-        if ended.get("exitCode"):
-            return f"ended with exit code {ended['exitCode']} ({ended.get('reason', 'Error')})"
-    if status.get("phase") == "Failed":
-        return f"failed: {status.get('reason', '')} {status.get('message', '')}".strip(": ")
-    for condition in status.get("conditions") or []:
-        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            return f"finds no node: {condition.get('message', '')}"
-    return ""

@@ -85,12 +85,13 @@ PRIORITY_CLASS = Kind(
 )
 QUOTA = Kind("v1", "ResourceQuota", "resourcequotas", order=10)
 LIMITS = Kind("v1", "LimitRange", "limitranges", order=10)
+ENDPOINT_SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", prunable=False, listed=False)
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases", listed=False)
 
 TABLE: tuple[Kind, ...] = (
     NAMESPACE, SECRET, CONFIG_MAP, CLAIM, VOLUME, SERVICE, ACCOUNT, POD, EVENT, NODE, DEPLOYMENT, STATEFUL_SET, DAEMON_SET,
     REPLICA_SET, JOB, CRON_JOB, AUTOSCALER, BUDGET, INGRESS, INGRESS_CLASS, ISSUER, CERTIFICATE, POLICY, ROLE, ROLE_BINDING, CLUSTER_ROLE,
-    CLUSTER_ROLE_BINDING, STORAGE_CLASS, PRIORITY_CLASS, QUOTA, LIMITS, LEASE,
+    CLUSTER_ROLE_BINDING, STORAGE_CLASS, PRIORITY_CLASS, QUOTA, LIMITS, ENDPOINT_SLICE, LEASE,
 )  # fmt: skip
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")

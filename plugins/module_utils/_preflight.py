@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import difflib
+import ipaddress
 import json
 import os
 import re
@@ -43,6 +44,7 @@ NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("coordination.k8s.io", "leases", ("get", "create", "update")),
 )
 _RBAC = "rbac.authorization.k8s.io"
+NEEDED_POLICIES = (("networking.k8s.io", "networkpolicies", _WRITE),)
 NEEDED_ROLES = ((_RBAC, "roles", _WRITE), (_RBAC, "rolebindings", _WRITE))
 
 
@@ -284,6 +286,37 @@ def check_nodes(nodes: list[Object], selector: dict[str, str], findings: Finding
         )
 
 
+def check_api_server(slices: list[Object], ranges: list[str], ports: list[int]) -> None:
+    """Refuse policies that would shut the API server off from the tiers that ask it.
+
+    Args:
+        slices: the EndpointSlices of its Service.
+        ranges: the address ranges in which the policies allow it.
+        ports: the ports on which they do.
+
+    Raises:
+        Refused: with what to write.
+    """
+    blocks = [ipaddress.ip_network(item) for item in ranges]
+    for item in slices:
+        for address in (
+            address for endpoint in item.get("endpoints") or [] for address in endpoint.get("addresses") or []
+        ):
+            found = ipaddress.ip_address(address)
+            if not any(found in block for block in blocks):
+                raise Refused(
+                    f"The API server's address {address} is in none of twisterlab_network_policies.cluster_cidrs ({', '.join(ranges)}), so policies "
+                    f"would shut it off: write twisterlab_network_policies: {{cluster_cidrs: [{found}/{found.max_prefixlen}, …]}} with the ranges of your "
+                    "API server and nodes."
+                )
+        for port in item.get("ports") or []:
+            if port.get("port") not in ports:
+                raise Refused(
+                    f"The API server listens on port {port.get('port')}, which is none of twisterlab_network_policies.api_server_ports "
+                    f"({', '.join(map(str, ports))}), so policies would shut it off: write twisterlab_network_policies: {{api_server_ports: [{port.get('port')}]}}."
+                )
+
+
 class Preflight:
     """All checks against one cluster.
 
@@ -296,6 +329,7 @@ class Preflight:
         roles: whether the release makes Roles.
         cluster_roles: whether the release makes ClusterRoles.
         ingress_class: class of the Ingresses of the release; empty when it makes none.
+        policies: `ranges` and `ports` by which its network policies allow the API server (no ranges: to nobody); None when it makes none.
     """
 
     def __init__(
@@ -308,8 +342,9 @@ class Preflight:
         roles: bool = False,
         cluster_roles: bool = False,
         ingress_class: str = "",
+        policies: dict[str, list[Any]] | None = None,
     ) -> None:
-        self._api, self._namespace = api, namespace
+        self._api, self._namespace, self._policies = api, namespace, policies
         self._roles, self._cluster_roles = roles, cluster_roles
         self._storage_class, self._volumes, self._selector = storage_class, volumes, selector
         self._ingress_class = ingress_class
@@ -331,6 +366,7 @@ class Preflight:
         self._check_nodes()
         if self._ingress_class:
             self._check_ingress_class()
+        self._check_policies()
         return self.findings
 
     def greet(self) -> Findings:
@@ -360,6 +396,7 @@ class Preflight:
         absent = self.findings.namespace_state == _namespace.ABSENT
         needed = NEEDED + ((("", "namespaces", ("create", "patch")),) if absent else ())
         needed += NEEDED_ROLES if self._roles else ()
+        needed += NEEDED_POLICIES if self._policies else ()
         missing = missing_rights(self._rules.get("resourceRules") or [], needed)
         if missing and (self._rules.get("incomplete") or len(missing) < 12):
             # The list may be incomplete where a webhook decides; ask about each of them.
@@ -418,3 +455,18 @@ class Preflight:
             self.findings.skipped.append("nodes: no permission to list them")
             return
         check_nodes(nodes, self._selector, self.findings)
+
+    def _check_policies(self) -> None:
+        # No ranges: nobody of ours asks the API server.
+        if not self._policies or not self._policies["ranges"]:
+            return
+        try:
+            slices = self._api.list(kinds.ENDPOINT_SLICE, "default", labels="kubernetes.io/service-name=kubernetes")
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            self.findings.skipped.append(
+                "whether policies reach the API server: no permission to list its endpointslices"
+            )
+            return
+        check_api_server(slices, self._policies["ranges"], self._policies["ports"])

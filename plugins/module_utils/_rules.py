@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from . import _quantity, _stage
+from . import _edges, _quantity, _stage
 from ._errors import Refused
 from ._specs import Option
 
@@ -234,6 +234,10 @@ def _optional_mail(path: str, value: str) -> Iterator[str]:
         yield f"{path} is {value!r}, which is no address; write for example you@example.org."
 
 
+def _labels(path: str, value: Mapping[str, Any]) -> Iterator[str]:
+    yield from _texts(path, {name: item for name, item in value.items() if item is not None})
+
+
 def _env(path: str, value: Mapping[str, Any]) -> Iterator[str]:
     tier = path.rpartition(".")[0]
     for name, item in value.items():
@@ -287,6 +291,92 @@ def _parameters(path: str, value: str) -> Iterator[str]:
         yield f"{path} is {value!r}; write name=value pairs joined by '&', for example sslmode=require."
 
 
+def _ranges(path: str, value: list[str]) -> Iterator[str]:
+    for item in value:
+        yield from _range(path, item)
+
+
+def _range(path: str, value: str) -> Iterator[str]:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        try:
+            meant = str(ipaddress.ip_network(value, strict=False))
+        except ValueError:
+            meant = "10.0.0.0/8"
+        yield f"{path} has {value!r}, which is no address range; write for example {meant}."
+        return
+    if "/" not in value:
+        yield f"{path} has {value!r}, an address without the length of its range; write {ipaddress.ip_network(value)}."
+
+
+def _ports(path: str, value: list[int]) -> Iterator[str]:
+    for item in value:
+        yield from _between(1, 65535)(path, item)
+
+
+def _namespaces(path: str, value: list[str]) -> Iterator[str]:
+    for item in value:
+        yield from _any_namespace(path, item)
+
+
+def _any_namespace(path: str, value: str) -> Iterator[str]:
+    if not _DNS_LABEL.fullmatch(value):
+        yield f"{path} has {value!r}, which cannot be a namespace; write lower-case letters, digits and '-'."
+
+
+def _declared(path: str, value: Mapping[str, Any]) -> Iterator[str]:
+    """Destinations (`egress`) or callers (`ingress`) that a user adds, by tier."""
+    for tier, items in value.items():
+        if tier not in _edges.TIER_NAMES:
+            known = {**_edges.TIER_OF, **{name: name for name in _edges.TIER_NAMES}}
+            near = difflib.get_close_matches(str(tier).replace("_", "-"), known, n=1)
+            wanted = known[near[0]] if near else f"one of {', '.join(_edges.TIER_NAMES)}"
+            yield f"{path} has no tier {str(tier)!r}; write {wanted}."
+        elif items is not None and not isinstance(items, (list, tuple)):
+            yield f"{path}.{tier} must be a list; write for example {tier}: [{_EXAMPLE[path.endswith('egress')]}]."
+        else:
+            for index, item in enumerate(items or []):
+                yield from _one_declared(f"{path}.{tier}[{index}]", item, path.endswith("egress"))
+
+
+#: How a declared destination (True) or caller (False) is written.
+_EXAMPLE = {True: "{cidr: 192.0.2.7/32, port: 443}", False: "{namespace: tools}"}
+
+
+def _one_declared(path: str, item: Any, egress: bool) -> Iterator[str]:
+    keys = ("cidr", "namespace", "pod_labels", *(("tier", "port") if egress else ()))
+    if not isinstance(item, Mapping):
+        yield f"{path} must be a dict; write for example {_EXAMPLE[egress]}."
+        return
+    for key in item:
+        if key not in keys:
+            yield f"{path} has no key {str(key)!r}; its keys are {', '.join(keys)}."
+    given = [key for key in ("cidr", "tier") if item.get(key)]
+    given += ["namespace and pod_labels"] if item.get("namespace") or item.get("pod_labels") else []
+    if len(given) != 1:
+        one = "cidr, tier, or namespace and pod_labels" if egress else "cidr, or namespace and pod_labels"
+        has = " and ".join(given) or "none of them"
+        yield f"{path} must say who by one of {one}, and has {has}; write for example {_EXAMPLE[egress]}."
+        return
+    if item.get("cidr"):
+        yield from _range(f"{path}.cidr", str(item["cidr"]))
+    if item.get("namespace"):
+        yield from _any_namespace(f"{path}.namespace", str(item["namespace"]))
+    if item.get("tier") and item["tier"] not in _edges.TIER_NAMES:
+        yield f"{path}.tier is {item['tier']!r}; write one of {', '.join(_edges.TIER_NAMES)}."
+    labels = item.get("pod_labels") or {}
+    if not isinstance(labels, Mapping):
+        yield f"{path}.pod_labels must be a dict; write for example pod_labels: {{app: proxy}}."
+    else:
+        yield from _texts(f"{path}.pod_labels", labels)
+    if not egress or item.get("tier"):
+        return
+    port = str(item.get("port", ""))
+    if not port.isdigit() or not 1 <= int(port) <= 65535:
+        yield f"{path}.port is {item.get('port')!r}; write the number of the port, for example 443."
+
+
 # The first pattern that matches the whole path decides.
 _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] = tuple(
     (re.compile(pattern), rule)
@@ -308,6 +398,12 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r".*\.image", image_reference),
         (r".*\.env", _env),
         (r".*\.secret_env", _secret_env),
+        (r"twisterlab_network_policies\.(egress|ingress)", _declared),
+        (r"twisterlab_network_policies\..*_namespaces", _namespaces),
+        (r"twisterlab_network_policies\..*_namespace", _any_namespace),
+        (r".*_cidrs", _ranges),
+        (r".*_ports", _ports),
+        (r".*_pod_labels", _labels),
         (r"(.*\.)pod_annotations|twisterlab_node_selector", _texts),
         (r"twisterlab_ingress\.(prometheus_)?annotations", _annotations),
         (r"twisterlab_ingress\.(class_name|issuer|tls_secret)", _optional_name),

@@ -45,6 +45,20 @@ options:
     description: Whether the release makes ClusterRoles.
     type: bool
     default: false
+  policies:
+    description: How the release's network policies allow the API server, which is refused if it is elsewhere. Without it there are no policies.
+    type: dict
+    suboptions:
+      ranges:
+        description: Address ranges.
+        type: list
+        elements: str
+        required: true
+      ports:
+        description: Ports.
+        type: list
+        elements: int
+        required: true
   release:
     description: Whether a release follows. With V(false) only the server and the credentials are checked, and the line is shown.
     type: bool
@@ -122,6 +136,13 @@ def main() -> None:
             ingress_class={"type": "str", "default": ""},
             roles={"type": "bool", "default": False},
             cluster_roles={"type": "bool", "default": False},
+            policies={
+                "type": "dict",
+                "options": {
+                    "ranges": {"type": "list", "elements": "str", "required": True},
+                    "ports": {"type": "list", "elements": "int", "required": True},
+                },
+            },
             release={"type": "bool", "default": True},
         ),
         supports_check_mode=True,
@@ -144,6 +165,7 @@ def main() -> None:
             module.params["roles"],
             module.params["cluster_roles"],
             module.params["ingress_class"],
+            module.params["policies"],
         )
         try:
             found = checks.run() if module.params["release"] else checks.greet()

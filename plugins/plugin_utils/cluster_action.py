@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
+import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,23 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _lease
 INTERVAL = 15.0
 #: Seconds that one call of a module looks on.
 CALL_SECONDS = 8.0
+
+
+@contextlib.contextmanager
+def held_signals() -> Iterator[list[int]]:
+    """The signals that came meanwhile; a worker would die of them at once and leave its pods."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            os.kill(os.getpid(), came[0])
 
 
 class ClusterAction(ActionBase):

@@ -93,9 +93,10 @@ def test_secrets_are_hidden_as_arguments_and_errors_are_not() -> None:
                     assert "no_log" in spec, f"{name}: {argument} needs no_log"
 
 
-def test_the_page_of_variables_is_up_to_date() -> None:
+@pytest.mark.parametrize("script", ["variables.py", "network.py"])
+def test_the_pages_that_are_made_are_up_to_date(script: str) -> None:
     done = subprocess.run(
-        [sys.executable, "scripts/variables.py", "--check"], cwd=ROOT, text=True, capture_output=True, check=False
+        [sys.executable, f"scripts/{script}", "--check"], cwd=ROOT, text=True, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
 

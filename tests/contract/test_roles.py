@@ -90,7 +90,7 @@ def test_every_option_says_what_it_is(role: str) -> None:
 @pytest.mark.parametrize("role", TIERS)
 def test_every_key_of_a_tier_is_used(role: str) -> None:
     text = _texts(f"roles/{role}", "roles/twisterlab/vars", "plugins/module_utils/_pods.py")
-    for name in ("_pods.py", "_alerting.py"):
+    for name in ("_pods.py", "_alerting.py", "_edges.py"):
         text += (ROOT / "plugins" / "module_utils" / name).read_text(encoding="utf-8")
     for option in _options(role).values():
         for key in option.options:

@@ -238,9 +238,15 @@ def test_disabled_tiers_render_nothing(rendered: Path) -> None:
         "kube-state-metrics",
         "mcp-monitoring",
         "mcp-orchestrator",
+        "network-policies",
         "prometheus",
     ]
-    assert sorted(path.name for path in (rendered / "data_only").iterdir()) == ["base", "postgres", "redis"]
+    assert sorted(path.name for path in (rendered / "data_only").iterdir()) == [
+        "base",
+        "network-policies",
+        "postgres",
+        "redis",
+    ]
 
 
 def test_a_tier_whose_image_cannot_be_had_renders_nothing_and_nothing_asks_for_it(rendered: Path) -> None:

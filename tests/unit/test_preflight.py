@@ -116,6 +116,41 @@ def test_the_rights_to_make_roles() -> None:
     _preflight.Preflight(*given, roles=True, cluster_roles=True).run()
 
 
+def slices(*addresses: str, port: int = 6443) -> dict[str, Any]:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "endpoints": [{"addresses": list(addresses)}],
+        "ports": [{"port": port}],
+    }
+
+
+def test_policies_that_would_shut_the_api_server_off() -> None:
+    cluster = Asked()
+
+    def run(**policies: Any) -> _preflight.Findings:
+        return _preflight.Preflight(cluster, NAMESPACE, "", True, {}, policies=policies).run()
+
+    given: dict[str, Any] = {"ranges": ["10.0.0.0/8", "fc00::/7"], "ports": [443, 6443]}
+    cluster.put(slices("10.1.2.3", "fd00::7"), "default")
+    run(**given)
+    cluster.put(slices("203.0.113.7"), "default")
+    with pytest.raises(Refused, match=r"address 203.0.113.7 is in none of .*cluster_cidrs: \[203.0.113.7/32"):
+        run(**given)
+    # Nobody asks it.
+    run(ranges=[], ports=[443])
+    cluster.put(slices("10.1.2.3", port=16443), "default")
+    with pytest.raises(Refused, match=r"port 16443, which is none of .*api_server_ports: \[16443\]"):
+        run(**given)
+    cluster.errors["list EndpointSlice"] = ApiError(403, "Forbidden", "no", "list")
+    assert "no permission to list its endpointslices" in run(**given).skipped[0]
+    cluster.granted = rules_for(_preflight.NEEDED)
+    cluster.put(namespace())
+    with pytest.raises(Refused, match="networkpolicies.networking.k8s.io"):
+        run(**given)
+
+
 def rules_for(needed: tuple[tuple[str, str, tuple[str, ...]], ...]) -> list[dict[str, Any]]:
     return [{"apiGroups": [group], "resources": [resource], "verbs": list(verbs)} for group, resource, verbs in needed]
 
