@@ -38,9 +38,11 @@ options:
     type: bool
     default: false
   cluster_roles:
-    description: Whether the release makes ClusterRoles.
-    type: bool
-    default: false
+    description:
+      - The tiers that need a ClusterRole, named C(<namespace>-<tier>). Who may not make ClusterRoles needs them there, made by C(playbooks/bootstrap.yml).
+    type: list
+    elements: str
+    default: []
   release:
     description: Whether a release follows. With V(false) only the server and the credentials are checked, and the line is shown.
     type: bool
@@ -116,7 +118,7 @@ def main() -> None:
             volumes={"type": "bool", "default": True},
             node_selector={"type": "dict", "default": {}},
             roles={"type": "bool", "default": False},
-            cluster_roles={"type": "bool", "default": False},
+            cluster_roles={"type": "list", "elements": "str", "default": []},
             release={"type": "bool", "default": True},
         ),
         supports_check_mode=True,
