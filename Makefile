@@ -27,8 +27,8 @@ test: ## all tests, from cheap to dear
 lint unit contract render rules oldest app kind: ## one stage of `make test`
 	@scripts/test.sh $@
 
-docs: ## docs/variables.md from the roles' argument specs
-	@$(USE_DEV) python scripts/variables.py
+docs: ## docs/variables.md from the roles' argument specs, the table of rights in docs/security.md
+	@$(USE_DEV) python scripts/variables.py && python scripts/rights.py
 
 golden: ## the expected renders anew, after a change that is meant
 	@$(USE_DEV) python -m pytest -q tests/render --update-golden
