@@ -24,6 +24,8 @@ from ._objects import Object
 from ._plan import CREATE, SAME, Step
 from ._stage import Component
 
+#: What only an administrator of the cluster may write.
+OUTSIDE = (kinds.NAMESPACE, kinds.CLUSTER_ROLE, kinds.CLUSTER_ROLE_BINDING)
 LISTED = [kinds.ACCOUNT, kinds.ROLE, kinds.ROLE_BINDING, kinds.CLUSTER_ROLE, kinds.CLUSTER_ROLE_BINDING]
 
 
@@ -71,6 +73,7 @@ class Bootstrap:
         Raises:
             Refused: the namespace or an object of that name is somebody else's, or a right is lacking.
         """
+        self._require_administrator()
         found = self._api.get(kinds.NAMESPACE, self._namespace)
         state = _namespace.state(found, self._namespace)
         desired = _plan.placed([*self._staged, *_rights.manifests(self._namespace)], self._namespace, self._api)
@@ -88,7 +91,7 @@ class Bootstrap:
         steps = _plan.make(self._api, desired, live, fresh)
         left = [step for step in steps if step.left]
         if left:
-            raise Refused(f"{left[0].left} (a bootstrap needs the rights of an administrator of the cluster)")
+            raise Refused(left[0].left)
         gone, _kept = _plan.superfluous(live, desired, self._components)
         # A tier's own Role belongs to the release.
         gone = [obj for obj in gone if not self._kind(obj).namespaced]
@@ -101,21 +104,26 @@ class Bootstrap:
         self._answer.uid = str(objects.meta(account or {}).get("uid") or "")
         return self._answer
 
+    def _require_administrator(self) -> None:
+        denied = [
+            f"{verb} {kind.plural}"
+            for kind in OUTSIDE
+            for verb in ("create", "patch")
+            if not self._api.allowed(None, kind.group, kind.plural, verb)
+        ]
+        if denied:
+            raise Refused(
+                f"These credentials may not {', '.join(denied)}, and a bootstrap makes such objects: give the kubeconfig of an administrator "
+                "of the cluster in twisterlab_kubeconfig."
+            )
+
     def _make_namespace(self, desired: list[Object]) -> list[Object]:
         mine = next((obj for obj in desired if obj["kind"] == "Namespace"), None)
         if mine is None:
             raise Refused(
                 f"The namespace {self._namespace} does not exist, and this run does not stage it: run playbooks/bootstrap.yml without --tags."
             )
-        try:
-            self._note(Step(mine, kinds.NAMESPACE, action=CREATE), self._api.apply(mine))
-        except ApiError as error:
-            if error.status != 403:
-                raise
-            raise Refused(
-                f"These credentials may not make the namespace {self._namespace}: a bootstrap needs the rights of an administrator "
-                "of the cluster; give his kubeconfig in twisterlab_kubeconfig."
-            ) from error
+        self._note(Step(mine, kinds.NAMESPACE, action=CREATE), self._api.apply(mine))
         return [obj for obj in desired if obj is not mine]
 
     def _apply(self, steps: list[Step]) -> None:

@@ -31,6 +31,15 @@ ALL = [
 ]
 
 
+class Administrated(FakeCluster):
+    """A cluster that also answers what its administrator may do."""
+
+    denied: frozenset[tuple[str, str]] | set[tuple[str, str]] = frozenset()
+
+    def allowed(self, where: str | None, group: str, resource: str, verb: str, name: str = "") -> bool:
+        return where is None and (resource, verb) not in self.denied
+
+
 def tiers(wide: bool = True) -> list[Component]:
     inside = manifest("Role", "prometheus", "prometheus")
     outside = [manifest(kind, "shop-prometheus", "prometheus") for kind in ("ClusterRole", "ClusterRoleBinding")]
@@ -46,7 +55,7 @@ def run(cluster: FakeCluster, wide: bool = True, check_mode: bool = False) -> _b
 
 
 def test_once_and_again() -> None:
-    cluster = FakeCluster()
+    cluster = Administrated()
     planned = run(cluster, check_mode=True)
     assert sorted(planned.created) == sorted(ALL)
     assert cluster.writes() == []
@@ -64,7 +73,7 @@ def test_once_and_again() -> None:
 
 
 def test_what_no_tier_needs_any_more_goes() -> None:
-    cluster = FakeCluster()
+    cluster = Administrated()
     run(cluster)
     cluster.put(manifest("Role", "prometheus", "prometheus"))
     assert run(cluster, wide=False, check_mode=True).deleted == [
@@ -78,7 +87,7 @@ def test_what_no_tier_needs_any_more_goes() -> None:
 
 
 def test_a_namespace_of_others_is_refused_and_a_lent_one_is_not_relabelled() -> None:
-    cluster = FakeCluster()
+    cluster = Administrated()
     cluster.put(namespace(ours=False))
     with pytest.raises(Refused, match="exists and was not made by twisterlab.platform: set twisterlab_namespace"):
         run(cluster)
@@ -89,30 +98,29 @@ def test_a_namespace_of_others_is_refused_and_a_lent_one_is_not_relabelled() -> 
     assert "apply Namespace/shop" not in cluster.calls
 
 
-def test_without_the_rights_it_is_refused() -> None:
-    cluster = FakeCluster()
-    cluster.errors["apply Namespace"] = ApiError(403, "Forbidden", "cannot create namespaces")
+def test_without_the_rights_it_is_refused_before_anything_is_touched() -> None:
+    cluster = Administrated()
+    cluster.denied = {("clusterroles", "patch"), ("namespaces", "create")}
     with pytest.raises(
-        Refused, match="may not make the namespace shop: a bootstrap needs the rights of an administrator"
+        Refused, match="may not create namespaces, patch clusterroles, .* kubeconfig of an administrator of the cluster"
     ):
         run(cluster)
-    cluster.put(namespace())
-    cluster.errors = {"dry apply ClusterRole": ApiError(403, "Forbidden", "cannot patch clusterroles")}
-    with pytest.raises(Refused, match="cannot patch clusterroles"):
-        run(cluster)
-    cluster.errors = {}
+    assert cluster.calls == []
+
+
+def test_a_webhook_that_forbids_is_told() -> None:
+    cluster = Administrated()
     run(cluster)
-    # Who may write nothing has nothing to write: all is as it should be.
-    cluster.errors = {"dry apply ClusterRole": ApiError(403, "Forbidden", "cannot patch clusterroles")}
+    cluster.errors = {"dry apply ClusterRole/": ApiError(403, "Forbidden", "denied by policy")}
     assert not run(cluster).touched
     cluster.store[("ClusterRole", "", "shop-deployer")]["rules"] = []
-    with pytest.raises(Refused, match="needs the rights of an administrator of the cluster"):
+    with pytest.raises(Refused, match="ClusterRole/shop-deployer is not what this release wants"):
         run(cluster)
 
 
 def test_without_base_there_is_no_namespace_to_make() -> None:
     with pytest.raises(Refused, match="does not exist, and this run does not stage it"):
-        _bootstrap.Bootstrap(FakeCluster(), NAMESPACE, tiers()[1:], False).run()
+        _bootstrap.Bootstrap(Administrated(), NAMESPACE, tiers()[1:], False).run()
 
 
 # -- the kubeconfig ---------------------------------------------------------------------------------------------------

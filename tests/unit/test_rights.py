@@ -58,6 +58,9 @@ class Guarded(FakeCluster):
                 self._require(kind.group, kind.plural, verb, inside, "" if verb in ("create", "list") else name)
         super()._call(call)
 
+    def allowed(self, where: str | None, group: str, resource: str, verb: str, name: str = "") -> bool:
+        return any(_rights.grants(rule, group, resource, verb, (name,) if name else ()) for rule in self.wide)
+
     def _require(self, group: str, resource: str, verb: str, inside: bool, name: str = "") -> None:
         held = [*self.wide, *(self.inside if inside else [])]
         self.used.add((group, resource, verb))
