@@ -127,10 +127,12 @@ def denied_sentence(server: str, where: dict[str, Any], configuration: Any, now:
     """Why the server did not accept the credentials, as far as they tell it themselves."""
     path = where.get("kubeconfig") if isinstance(where.get("kubeconfig"), str) else where.get("default")
     origin = f"in the kubeconfig {path}" if path else "given by K8S_AUTH_* or the task's arguments"
-    token = str((getattr(configuration, "api_key", None) or {}).get("authorization", "") or "").removeprefix("Bearer ")
+    keys = getattr(configuration, "api_key", None) or {}
+    # Newer clients keep a kubeconfig's token under another name.
+    token = str(keys.get("BearerToken") or keys.get("authorization") or "").removeprefix("Bearer ")
     ended = certificate_end(getattr(configuration, "cert_file", None)) or token_end(token)
     if ended and ended <= now:
-        return f"The credentials {origin} expired on {ended:%Y-%m-%d %H:%M} UTC, so {server} refuses them (401): fetch a new kubeconfig or token."
+        return f"The credentials {origin} expired on {ended:%Y-%m-%d %H:%M} UTC, so {server} refuses them (401): fetch a new kubeconfig or token, or let an administrator run playbooks/bootstrap.yml again."
     return f"{server} does not accept the credentials {origin} (401): fetch a new kubeconfig or token; an expired one looks the same."
 
 

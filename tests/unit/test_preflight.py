@@ -368,8 +368,11 @@ def denied(**configuration: Any) -> str:
 def test_an_expired_token_is_named() -> None:
     token = {"authorization": f"Bearer {jwt(NOW - timedelta(hours=1))}"}
     assert denied(api_key=token, cert_file=None) == (
-        "The credentials in the kubeconfig /k expired on 2026-11-23 08:00 UTC, so https://x refuses them (401): fetch a new kubeconfig or token."
+        "The credentials in the kubeconfig /k expired on 2026-11-23 08:00 UTC, so https://x refuses them (401): fetch a new kubeconfig or token, "
+        "or let an administrator run playbooks/bootstrap.yml again."
     )
+    named = {"BearerToken": token["authorization"]}
+    assert denied(api_key=named, cert_file=None) == denied(api_key=token, cert_file=None)
     fresh = {"authorization": f"Bearer {jwt(NOW + timedelta(hours=1))}"}
     assert "does not accept the credentials in the kubeconfig /k (401)" in denied(api_key=fresh, cert_file=None)
     assert "does not accept" in denied(api_key={}, cert_file="/nowhere")
