@@ -27,8 +27,8 @@ test: ## all tests, from cheap to dear
 lint unit contract render rules oldest app kind: ## one stage of `make test`
 	@scripts/test.sh $@
 
-docs: ## docs/variables.md from the roles' argument specs, the drawing of docs/network.md from the map
-	@$(USE_DEV) python scripts/variables.py && python scripts/network.py
+docs: ## docs/variables.md from the roles' argument specs, the drawing of docs/network.md, the table of rights in docs/security.md
+	@$(USE_DEV) python scripts/variables.py && python scripts/network.py && python scripts/rights.py
 
 golden: ## the expected renders anew, after a change that is meant
 	@$(USE_DEV) python -m pytest -q tests/render --update-golden

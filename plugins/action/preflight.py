@@ -18,5 +18,7 @@ class ActionModule(ClusterAction):
         result = self.call("preflight", self.own_arguments(), task_vars)
         if result.get("line"):
             self.say(task_vars, result["line"])
+        for item in result.get("unchecked") or []:
+            self.say(task_vars, f"skipped: {item}")
         result.pop("line", None)
         return result

@@ -35,6 +35,13 @@ def same(before: Object, after: Object) -> bool:
     return normalise(before) == normalise(after)
 
 
+def covers(live: Any, wanted: Any) -> bool:
+    """Whether everything that is wanted is there; what is there beside it does not count."""
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and all(covers(live.get(key), value) for key, value in wanted.items())
+    return bool(live == wanted)
+
+
 def owned_fields(obj: Object, manager: str) -> Any:
     """The fields that one manager applies; None when it never applied."""
     for entry in meta(obj).get("managedFields") or []:

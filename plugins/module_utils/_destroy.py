@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _kinds as kinds
-from . import _lease, _namespace, _plan, _record, _sealed, _secrets
+from . import _lease, _namespace, _plan, _record, _rights, _sealed, _secrets
 from . import _objects as objects
 from ._api import Api, Clock, attempt, each
 from ._errors import ApiError, PlatformError, Refused
@@ -20,6 +20,9 @@ from ._objects import Object, meta
 
 POLL_SECONDS = 1.0
 DATA = "the next deploy finds its data in it"
+RIGHTS = "made by playbooks/bootstrap.yml; the next deploy needs it"
+UNSEEN = "these credentials may not see them; whoever ran playbooks/bootstrap.yml can remove them with destroy.yml"
+FORBIDDEN = "these credentials may not delete it; whoever ran playbooks/bootstrap.yml can, with the same command"
 # What Kubernetes itself puts into every namespace, or derives from other objects.
 DERIVED_KINDS = ("Event", "Endpoints", "EndpointSlice", "ReplicaSet", "ControllerRevision", "PodMetrics", "Lease")
 SYSTEM_OBJECTS = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
@@ -118,11 +121,13 @@ class Destroy:
 
     def _anything(self) -> bool:
         live = _plan.inventory(self._api, self._namespace, [])
-        if any(self._kind(obj).prunable and not objects.is_kept(obj) for obj in live.live.values()):
+        rights = self._rights(live)
+        rest = [obj for obj in live.live.values() if obj not in rights]
+        if any(self._kind(obj).prunable and not objects.is_kept(obj) for obj in rest):
             return True
         if self._api.list(kinds.POD, self._namespace, labels=objects.OURS_SELECTOR, metadata_only=True):
             return True
-        return self._purge and bool(self._data(live))
+        return self._purge and bool(self._data(live) or self._may_take(rights))
 
     def _end(self) -> None:
         if self._purge:
@@ -150,8 +155,17 @@ class Destroy:
     def _remove(self, namespace: Object, deadline: float) -> None:
         live = _plan.inventory(self._api, self._namespace, [])
         pods = self._api.list(kinds.POD, self._namespace, labels=objects.OURS_SELECTOR, metadata_only=True)
-        gone = [obj for obj in live.live.values() if not objects.owner(obj) and self._is_workload(obj)]
+        rights = self._rights(live)
+        gone = [
+            obj for obj in live.live.values() if obj not in rights and not objects.owner(obj) and self._is_workload(obj)
+        ]
         gone += [pod for pod in pods if not objects.owner(pod)]
+        if self._purge and self._may_take(rights):
+            gone += rights
+        else:
+            self._result.kept += [(objects.title(obj), RIGHTS) for obj in rights]
+        if kinds.CLUSTER_ROLE.name in live.unseen:
+            self._result.kept.append((f"ClusterRoles of namespace {self._namespace}", UNSEEN))
         self._delete(gone)
         if not self._await_pods(deadline):
             return
@@ -165,6 +179,15 @@ class Destroy:
         if not self._await_gone(kinds.CLAIM, deadline):
             return
         self._remove_namespace(namespace, deadline)
+
+    @staticmethod
+    def _rights(live: _plan.Inventory) -> list[Object]:
+        """What bootstrap made, by which perhaps this very run may do what it does."""
+        return [obj for obj in live.live.values() if objects.component(obj) == _rights.COMPONENT]
+
+    def _may_take(self, rights: list[Object]) -> bool:
+        """Who sees those of the whole cluster is its administrator; anybody else would take his own rights away."""
+        return any(not self._kind(obj).namespaced for obj in rights)
 
     def _is_workload(self, obj: Object) -> bool:
         if objects.is_kept(obj) and not self._purge:
@@ -230,6 +253,14 @@ class Destroy:
             if not any(name == title for name, _why in self._result.kept):
                 self._result.kept.append((title, "it was not made by twisterlab.platform"))
             return
+        uid = str(meta(namespace).get("uid", ""))
+        try:
+            self._api.delete(kinds.NAMESPACE, self._namespace, uid=uid, dry_run=True)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            self._result.kept.append((title, FORBIDDEN))
+            return
         if self._check:
             self._result.deleted.append(title)
             return
@@ -238,7 +269,7 @@ class Destroy:
             self._result.kept.append((title, f"objects of others are in it: {objects.sentence_list(foreign)}"))
             return
         self._lease.stop()
-        if self._api.delete(kinds.NAMESPACE, self._namespace, uid=str(meta(namespace).get("uid", ""))):
+        if self._api.delete(kinds.NAMESPACE, self._namespace, uid=uid):
             self._result.deleted.append(title)
         self._result.namespace_deleted = True
         self._await_namespace(deadline)

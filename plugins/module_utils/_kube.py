@@ -423,10 +423,12 @@ class Cluster:
         path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
         return self.request("post", path, body=body, what="ask for our rights").get("status") or {}
 
-    def allowed(self, namespace: str | None, group: str, resource: str, verb: str) -> bool:
-        """Whether we may do one thing: a SelfSubjectAccessReview."""
+    def allowed(self, namespace: str | None, group: str, resource: str, verb: str, name: str = "") -> bool:
+        """Whether we may do one thing, to all objects or to one of them: a SelfSubjectAccessReview."""
         plural, _, sub = resource.partition("/")
         attributes = {"group": group, "resource": plural, "verb": verb}
+        if name:
+            attributes["name"] = name
         if sub:
             attributes["subresource"] = sub
         if namespace:
@@ -439,6 +441,16 @@ class Cluster:
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         status = self.request("post", path, body=body, what=f"ask whether we may {verb} {resource}").get("status") or {}
         return bool(status.get("allowed"))
+
+    def token(self, namespace: str, account: str, seconds: int) -> Object:
+        """A token of an account that ends by itself: the status of a TokenRequest."""
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": seconds},
+        }
+        path = kinds.ACCOUNT.path(namespace, account, "token")
+        return self.request("post", path, body=body, what=f"ask for a token of ServiceAccount/{account}")["status"]
 
     def namespaced_kinds(self) -> Kinds:
         """Every kind of the cluster whose objects live in namespaces and can be listed."""

@@ -37,6 +37,7 @@ class Step:
         apply: whether it must be applied, if only to own its fields.
         taken: fields that somebody else had set and that are ours again.
         remake: whether it must be deleted first, because its kind cannot be changed.
+        left: why it stays as it is, though it is not what is wanted; empty where that is not so.
     """
 
     desired: Object
@@ -47,6 +48,7 @@ class Step:
     apply: bool = False
     taken: list[str] = field(default_factory=list)
     remake: bool = False
+    left: str = ""
 
 
 @dataclass
@@ -64,7 +66,8 @@ class Inventory:
 def inventory(api: Api, namespace: str, desired: list[Object], listed: list[Kind] | None = None) -> Inventory:
     """One LIST a kind, in parallel: the kinds of the release and those that a prune looks at.
 
-    Cluster-scoped objects count only when their instance label is this namespace.
+    Cluster-scoped objects count only when their instance label is this namespace. Who may not list those of a kind
+    is asked about each by name later.
     """
     wanted = {kind.name: kind for kind in (kinds.listed_kinds() if listed is None else listed)}
     needed = set()
@@ -75,7 +78,9 @@ def inventory(api: Api, namespace: str, desired: list[Object], listed: list[Kind
             wanted[kind.name] = kind
     found = Inventory()
     for kind, items, error in attempt(wanted.values(), lambda kind: _list(api, kind, namespace)):
-        if isinstance(error, ApiError) and error.status in (403, 404) and kind.name not in needed:
+        if isinstance(error, ApiError) and (
+            (error.status in (403, 404) and kind.name not in needed) or (error.status == 403 and not kind.namespaced)
+        ):
             found.unseen.append(kind.name)
         elif error:
             raise error
@@ -196,7 +201,13 @@ def _refuse_foreign(api: Api, step: Step) -> None:
     if step.kind is kinds.NAMESPACE:
         return
     namespace = step.desired["metadata"].get("namespace")
-    found = api.get(step.kind, objects.name(step.desired), namespace)
+    try:
+        found = api.get(step.kind, objects.name(step.desired), namespace)
+    except ApiError as error:
+        if error.status != 403 or step.kind.namespaced:
+            raise
+        # The dry run tells what to do about it.
+        return
     if found is None:
         return
     if objects.is_ours(found) and objects.labels(found).get(objects.INSTANCE) == objects.labels(step.desired).get(
@@ -227,6 +238,9 @@ def _ask(api: Api, step: Step) -> None:
             step.result = api.apply(step.desired, dry_run=True, force=True)
         elif step.kind.name == "Job" and error.status == 422 and step.live is not None:
             step.remake = True
+        elif error.status == 403 and not step.kind.namespaced:
+            _leave(step, error)
+            return
         elif error.status == 404 and step.kind.name in ("RoleBinding", "ClusterRoleBinding"):
             # Its role comes with this release.
             step.result = None
@@ -236,6 +250,27 @@ def _ask(api: Api, step: Step) -> None:
         else:
             raise Refused(sentence(error, step)) from error
     _decide(step)
+
+
+def _leave(step: Step, error: ApiError) -> None:
+    """What is cluster-scoped and may not be written stays as an administrator made it.
+
+    Raises:
+        Refused: it is not there.
+    """
+    title = objects.title(step.desired)
+    if step.live is None:
+        raise Refused(
+            f"{' '.join(error.message.split())}; let the cluster's administrator make it with playbooks/bootstrap.yml"
+        ) from error
+    step.result = step.live
+    # Labels of a role may be those of another version; those of a namespace have effects.
+    wanted = {key: value for key, value in step.desired.items() if key != "metadata" or step.kind is kinds.NAMESPACE}
+    if not compare.covers(step.live, wanted):
+        step.left = (
+            f"{title} is not what this release wants and these credentials may not change it, so it stays as it is: "
+            "let the cluster's administrator run playbooks/bootstrap.yml again."
+        )
 
 
 def _decide(step: Step) -> None:

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import base64
 import difflib
 import ipaddress
-import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,35 +16,13 @@ from typing import Any
 import yaml
 
 from . import _kinds as kinds
-from . import _namespace
+from . import _kubeconfig, _namespace, _rights
 from . import _objects as objects
 from ._api import each
 from ._errors import ApiError, Refused
 from ._objects import Object
 
 OLDEST, NEWEST = 34, 37
-
-# What a release does, by group and resource.
-_WRITE = ("get", "list", "create", "patch", "delete")
-NEEDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("", "configmaps", _WRITE),
-    ("", "services", _WRITE),
-    ("", "serviceaccounts", _WRITE),
-    ("", "persistentvolumeclaims", ("get", "list", "create", "patch")),
-    ("", "secrets", ("get", "create", "update")),
-    ("", "pods", ("get", "list", "create", "delete")),
-    ("", "pods/log", ("get",)),
-    ("", "events", ("list",)),
-    ("apps", "deployments", _WRITE),
-    ("apps", "statefulsets", _WRITE),
-    ("apps", "replicasets", ("list",)),
-    ("autoscaling", "horizontalpodautoscalers", _WRITE),
-    ("policy", "poddisruptionbudgets", _WRITE),
-    ("coordination.k8s.io", "leases", ("get", "create", "update")),
-)
-_RBAC = "rbac.authorization.k8s.io"
-NEEDED_POLICIES = (("networking.k8s.io", "networkpolicies", _WRITE),)
-NEEDED_ROLES = ((_RBAC, "roles", _WRITE), (_RBAC, "rolebindings", _WRITE))
 
 
 @dataclass
@@ -151,10 +128,12 @@ def denied_sentence(server: str, where: dict[str, Any], configuration: Any, now:
     """Why the server did not accept the credentials, as far as they tell it themselves."""
     path = where.get("kubeconfig") if isinstance(where.get("kubeconfig"), str) else where.get("default")
     origin = f"in the kubeconfig {path}" if path else "given by K8S_AUTH_* or the task's arguments"
-    token = str((getattr(configuration, "api_key", None) or {}).get("authorization", "") or "").removeprefix("Bearer ")
+    keys = getattr(configuration, "api_key", None) or {}
+    # Newer clients keep a kubeconfig's token under another name.
+    token = str(keys.get("BearerToken") or keys.get("authorization") or "").removeprefix("Bearer ")
     ended = certificate_end(getattr(configuration, "cert_file", None)) or token_end(token)
     if ended and ended <= now:
-        return f"The credentials {origin} expired on {ended:%Y-%m-%d %H:%M} UTC, so {server} refuses them (401): fetch a new kubeconfig or token."
+        return f"The credentials {origin} expired on {ended:%Y-%m-%d %H:%M} UTC, so {server} refuses them (401): fetch a new kubeconfig or token, or let an administrator run playbooks/bootstrap.yml again."
     return f"{server} does not accept the credentials {origin} (401): fetch a new kubeconfig or token; an expired one looks the same."
 
 
@@ -172,54 +151,22 @@ def certificate_end(path: str | None) -> datetime | None:
 
 def token_end(token: str) -> datetime | None:
     """When a JWT ends; None when the token is none or does not say."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
     try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return datetime.fromtimestamp(float(claims["exp"]), UTC)
-    except (ValueError, KeyError, TypeError):
+        return datetime.fromtimestamp(float(_kubeconfig.claims(token)["exp"]), UTC)
+    except (KeyError, TypeError, ValueError):
         return None
 
 
-def missing_rights(
-    rules: list[Object], needed: tuple[tuple[str, str, tuple[str, ...]], ...] = NEEDED
-) -> list[tuple[str, str, str]]:
-    """The (group, resource, verb) that no rule grants.
-
-    Args:
-        rules: `resourceRules` of a SelfSubjectRulesReview.
-        needed: what is needed.
-    """
-    missing = []
-    for group, resource, verbs in needed:
-        for verb in verbs:
-            if not any(_grants(rule, group, resource, verb) for rule in rules):
-                missing.append((group, resource, verb))
-    return missing
-
-
-def _grants(rule: Object, group: str, resource: str, verb: str) -> bool:
-    if rule.get("resourceNames"):
-        # A right on named objects only: a release makes others too.
-        return False
-    plural, _, sub = resource.partition("/")
-    names = rule.get("resources") or []
-    covered = "*" in names or resource in names or (bool(sub) and (f"*/{sub}" in names or f"{plural}/*" in names))
-    return (
-        covered
-        and bool({"*", group} & set(rule.get("apiGroups") or []))
-        and bool({"*", verb} & set(rule.get("verbs") or []))
-    )
-
-
-def rights_sentence(missing: list[tuple[str, str, str]], namespace: str) -> str:
+def rights_sentence(missing: list[tuple[str, str, str, str]], namespace: str) -> str:
     """One sentence that names the missing rights."""
     by_resource: dict[str, list[str]] = {}
-    for group, resource, verb in missing:
+    for group, resource, verb, _name in missing:
         by_resource.setdefault(f"{resource}.{group}" if group else resource, []).append(verb)
     listed = "; ".join(f"{'/'.join(verbs)} {resource}" for resource, verbs in by_resource.items())
-    return f"These credentials may not do in namespace {namespace} what a release needs ({listed}): ask the cluster's administrator for a Role with these verbs."
+    return (
+        f"These credentials may not do in namespace {namespace} what a release needs ({listed}): ask the cluster's administrator "
+        "to run playbooks/bootstrap.yml, and use the kubeconfig that it writes."
+    )
 
 
 def check_storage(classes: list[Object], wanted: str, bound: bool) -> None:
@@ -327,7 +274,7 @@ class Preflight:
         volumes: whether the release needs volumes.
         selector: labels that a node must carry.
         roles: whether the release makes Roles.
-        cluster_roles: whether the release makes ClusterRoles.
+        cluster_roles: the tiers that need a ClusterRole.
         ingress_class: class of the Ingresses of the release; empty when it makes none.
         policies: `ranges` and `ports` by which its network policies allow the API server (no ranges: to nobody); None when it makes none.
     """
@@ -340,12 +287,12 @@ class Preflight:
         volumes: bool,
         selector: dict[str, str],
         roles: bool = False,
-        cluster_roles: bool = False,
+        cluster_roles: Iterable[str] = (),
         ingress_class: str = "",
         policies: dict[str, list[Any]] | None = None,
     ) -> None:
         self._api, self._namespace, self._policies = api, namespace, policies
-        self._roles, self._cluster_roles = roles, cluster_roles
+        self._roles, self._cluster_roles = roles, [_rights.cluster_name(namespace, tier) for tier in cluster_roles]
         self._storage_class, self._volumes, self._selector = storage_class, volumes, selector
         self._ingress_class = ingress_class
         self._rules: Object = {}
@@ -393,11 +340,16 @@ class Preflight:
         self.findings.namespace_state = _namespace.state(found, self._namespace)
 
     def _check_rights(self) -> None:
-        absent = self.findings.namespace_state == _namespace.ABSENT
-        needed = NEEDED + ((("", "namespaces", ("create", "patch")),) if absent else ())
-        needed += NEEDED_ROLES if self._roles else ()
-        needed += NEEDED_POLICIES if self._policies else ()
-        missing = missing_rights(self._rules.get("resourceRules") or [], needed)
+        kinds_made = {
+            "networkpolicies": self._policies,
+            "ingresses": self._ingress_class,
+            "cronjobs": self._ingress_class,
+        }
+        needed = list(_rights.needed(_rights.RELEASE, *([_rights.ROLES] if self._roles else [])))
+        needed += [right for right in _rights.needed(_rights.TIERS) if kinds_made.get(right.resource)]
+        if self.findings.namespace_state == _namespace.ABSENT:
+            needed.append(_rights.MAKE_NAMESPACE)
+        missing = _rights.missing(self._rules.get("resourceRules") or [], needed)
         if missing and (self._rules.get("incomplete") or len(missing) < 12):
             # The list may be incomplete where a webhook decides; ask about each of them.
             answers = each(
@@ -406,12 +358,30 @@ class Preflight:
             missing = [item for item, allowed in zip(missing, answers, strict=True) if not allowed]
         if missing:
             raise Refused(rights_sentence(missing, self._namespace))
-        wanted = ("clusterroles", "clusterrolebindings") if self._cluster_roles else ()
-        if not all(self._api.allowed(None, _RBAC, resource, "create") for resource in wanted):
+        self._check_cluster_roles()
+
+    def _check_cluster_roles(self) -> None:
+        """Who may not make the tiers' ClusterRoles needs somebody who did: the release leaves them as they are."""
+        if not self._cluster_roles or all(
+            self._api.allowed(None, _rights.RBAC, resource, "create")
+            for resource in ("clusterroles", "clusterrolebindings")
+        ):
+            return
+        absent = [name for name in self._cluster_roles if not self._is_bound(name)]
+        if absent:
             raise Refused(
-                "These credentials may not make ClusterRoles, by which nodes are measured: write twisterlab_prometheus: "
-                "{cluster_metrics: false} and twisterlab_kube_state_metrics: {nodes: false}, or ask the cluster's administrator."
+                "These credentials may not make ClusterRoles, by which nodes are measured, and see none of the name "
+                f"{' or '.join(absent)}: let the cluster's administrator run playbooks/bootstrap.yml, or write twisterlab_prometheus: "
+                "{cluster_metrics: false} and twisterlab_kube_state_metrics: {nodes: false}."
             )
+
+    def _is_bound(self, name: str) -> bool:
+        try:
+            return all(self._api.get(kind, name) for kind in (kinds.CLUSTER_ROLE, kinds.CLUSTER_ROLE_BINDING))
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return False
 
     def _check_storage(self) -> None:
         try:

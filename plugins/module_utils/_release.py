@@ -340,6 +340,7 @@ class Release:
         if self._vault is None:
             _plan.add_checksums(self._desired, self._live, {})
         self._steps = _plan.make(self._api, self._desired, self._live, self._answer.progress.fresh)
+        self._answer.warnings += [step.left for step in self._steps if step.left]
 
     def _rehearse(self) -> Answer:
         """Check mode: the whole plan, without a lease and without a write."""

@@ -17,7 +17,7 @@ from . import _kinds as kinds
 from . import _objects as objects
 from . import _secrets
 from ._api import Api
-from ._errors import Refused
+from ._errors import ApiError, Refused
 from ._objects import Object
 
 CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"
@@ -120,7 +120,13 @@ def decide(
 
     for component, item in declared:
         if "existing" in item:
-            secret = api.get(kinds.SECRET, item["name"], namespace) if exists else None
+            try:
+                secret = api.get(kinds.SECRET, item["name"], namespace) if exists else None
+            except ApiError as error:
+                if error.status != 403:
+                    raise
+                # A deployer need not see it; the controller does.
+                continue
             _demand(secret, item["name"], item["existing"], namespace)
         elif "data" in item:
             wanted = {key: _secrets.expand(str(text), dict(values)) for key, text in item["data"].items()}

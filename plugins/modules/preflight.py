@@ -42,9 +42,11 @@ options:
     type: bool
     default: false
   cluster_roles:
-    description: Whether the release makes ClusterRoles.
-    type: bool
-    default: false
+    description:
+      - The tiers that need a ClusterRole, named C(<namespace>-<tier>). Who may not make ClusterRoles needs them there, made by C(playbooks/bootstrap.yml).
+    type: list
+    elements: str
+    default: []
   policies:
     description: How the release's network policies allow the API server, which is refused if it is elsewhere. Without it there are no policies.
     type: dict
@@ -135,7 +137,7 @@ def main() -> None:
             node_selector={"type": "dict", "default": {}},
             ingress_class={"type": "str", "default": ""},
             roles={"type": "bool", "default": False},
-            cluster_roles={"type": "bool", "default": False},
+            cluster_roles={"type": "list", "elements": "str", "default": []},
             policies={
                 "type": "dict",
                 "options": {

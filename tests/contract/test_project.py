@@ -16,8 +16,8 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _inputs
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = _specs.load_inputs(_specs.collection_root())
 SECRET = re.compile(r"password|secret|token|supplied|private_key|api_key", re.IGNORECASE)
-# What holds the word and no secret: names and declarations of keys.
-HARMLESS = re.compile(r"pull_secrets|secret_env|secret_keys|^secrets$|_enabled$")
+# What holds the word and no secret: names, declarations of keys, how long one lives.
+HARMLESS = re.compile(r"pull_secrets|secret_env|secret_keys|^secrets$|_enabled$|_hours$")
 
 
 def _files() -> list[Path]:

@@ -12,6 +12,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as manifests
 from ansible_collections.twisterlab.platform.plugins.module_utils import _quantity, _stage
 from rendering import HERE
 
@@ -31,9 +32,8 @@ def _objects(folder: Path) -> list[dict[str, Any]]:
 def _pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Yield the name, the metadata and the spec of every pod template."""
     for item in objects:
-        if item["kind"] in ("Deployment", "StatefulSet", "CronJob"):
-            spec = item["spec"]["jobTemplate"]["spec"] if item["kind"] == "CronJob" else item["spec"]
-            template = spec["template"]
+        template = manifests.template(item)
+        if template is not None:
             yield f"{item['kind']}/{item['metadata']['name']}", template["metadata"], template["spec"]
 
 
@@ -98,12 +98,37 @@ def test_pods_are_restricted(objects: list[dict[str, Any]]) -> None:
             assert inner["capabilities"] == {"drop": ["ALL"]}, name
 
 
+def test_only_what_asks_the_api_server_has_a_token(objects: list[dict[str, Any]]) -> None:
+    """A short-lived one, in the one container that uses it."""
+    bound = {
+        subject["name"]
+        for item in objects
+        if item["kind"] in ("RoleBinding", "ClusterRoleBinding")
+        for subject in item["subjects"]
+    }
+    for item in objects:
+        if item["kind"] == "ServiceAccount":
+            assert item["automountServiceAccountToken"] is False, item["metadata"]["name"]
+    for name, _metadata, spec in _pods(objects):
+        tokens = {
+            volume["name"]
+            for volume in spec.get("volumes", [])
+            if any("serviceAccountToken" in source for source in volume.get("projected", {}).get("sources", []))
+        }
+        holders = [
+            container["name"]
+            for container in manifests.containers(spec)
+            if tokens & {mount["name"] for mount in container.get("volumeMounts", [])}
+        ]
+        assert len(tokens) == len(holders) == (spec["serviceAccountName"] in bound), name
+
+
 def test_containers_are_complete(objects: list[dict[str, Any]]) -> None:
     for name, _metadata, spec in _pods(objects):
         assert spec["terminationGracePeriodSeconds"] > 0, name
         for container in spec["containers"]:
-            # A Job is done when it ends.
-            assert name.startswith("CronJob/") or {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+            if not name.startswith(("Job/", "CronJob/")):
+                assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container), name
             resources = container["resources"]
             assert {"cpu", "memory", "ephemeral-storage"} <= set(resources["requests"]), name
             assert {"memory", "ephemeral-storage"} <= set(resources["limits"]), name

@@ -15,7 +15,7 @@ from typing import Any
 import kubernetes
 import pytest
 import yaml
-from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _preflight
+from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _preflight, _rights
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, Refused, Unreachable
 from kube_fake import NAMESPACE, FakeCluster, manifest, namespace, node
 
@@ -30,6 +30,7 @@ class Asked(FakeCluster):
         super().__init__()
         self.granted, self.minor, self.incomplete = EVERYTHING if rules is None else rules, minor, incomplete
         self.also: set[tuple[str, str, str]] = set()
+        self.asked: list[tuple[str, str]] = []
         self.put(node("n1", **{"kubernetes.io/os": "linux"}))
         self.put({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {
             "name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}}, None)  # fmt: skip
@@ -40,7 +41,8 @@ class Asked(FakeCluster):
     def rules(self, where: str) -> dict[str, Any]:
         return {"resourceRules": self.granted, "incomplete": self.incomplete}
 
-    def allowed(self, where: str | None, group: str, resource: str, verb: str) -> bool:
+    def allowed(self, where: str | None, group: str, resource: str, verb: str, name: str = "") -> bool:
+        self.asked.append((resource, name))
         return (group, resource, verb) in self.also
 
 
@@ -99,21 +101,18 @@ def test_a_namespace_of_kubernetes() -> None:
         _preflight.Preflight(Asked(), "kube-system", "", False, {}).run()
 
 
+RELEASE = _rights.needed(_rights.RELEASE)
+
+
 def test_the_rights_to_make_roles() -> None:
-    group = "rbac.authorization.k8s.io"
-    cluster = Asked(rules_for(_preflight.NEEDED))
+    cluster = Asked(_rights.rules(RELEASE))
     cluster.put(namespace())
     given: tuple[Any, ...] = (cluster, NAMESPACE, "", True, {})
     _preflight.Preflight(*given).run()
     with pytest.raises(Refused, match="may not do in namespace .* roles"):
         _preflight.Preflight(*given, roles=True).run()
-    cluster.granted = rules_for(_preflight.NEEDED + _preflight.NEEDED_ROLES)
+    cluster.granted = _rights.rules(_rights.needed(_rights.RELEASE, _rights.ROLES))
     _preflight.Preflight(*given, roles=True).run()
-    cluster.also = {(group, "clusterroles", "create")}
-    with pytest.raises(Refused, match="may not make ClusterRoles.*cluster_metrics: false.*nodes: false"):
-        _preflight.Preflight(*given, roles=True, cluster_roles=True).run()
-    cluster.also.add((group, "clusterrolebindings", "create"))
-    _preflight.Preflight(*given, roles=True, cluster_roles=True).run()
 
 
 def slices(*addresses: str, port: int = 6443) -> dict[str, Any]:
@@ -145,33 +144,54 @@ def test_policies_that_would_shut_the_api_server_off() -> None:
         run(**given)
     cluster.errors["list EndpointSlice"] = ApiError(403, "Forbidden", "no", "list")
     assert "no permission to list its endpointslices" in run(**given).skipped[0]
-    cluster.granted = rules_for(_preflight.NEEDED)
+    cluster.granted = _rights.rules(_rights.needed(_rights.RELEASE))
     cluster.put(namespace())
     with pytest.raises(Refused, match="networkpolicies.networking.k8s.io"):
         run(**given)
 
 
-def rules_for(needed: tuple[tuple[str, str, tuple[str, ...]], ...]) -> list[dict[str, Any]]:
-    return [{"apiGroups": [group], "resources": [resource], "verbs": list(verbs)} for group, resource, verbs in needed]
+def test_cluster_roles_are_made_or_were_made_by_an_administrator() -> None:
+    cluster = Asked()
+    cluster.put(namespace())
+    given: tuple[Any, ...] = (cluster, NAMESPACE, "", True, {})
+    wanted: dict[str, Any] = {"roles": True, "cluster_roles": ["prometheus", "kube-state-metrics"]}
+    cluster.also = {(_rights.RBAC, "clusterroles", "create")}
+    with pytest.raises(
+        Refused,
+        match="may not make ClusterRoles.*shop-prometheus or shop-kube-state-metrics: let .* run playbooks/bootstrap.yml, or write .*cluster_metrics: false.*nodes: false",
+    ):
+        _preflight.Preflight(*given, **wanted).run()
+    for tier in ("prometheus", "kube-state-metrics"):
+        for kind in ("ClusterRole", "ClusterRoleBinding"):
+            cluster.put(manifest(kind, f"shop-{tier}", tier), None)
+    _preflight.Preflight(*given, **wanted).run()
+    cluster.errors["get ClusterRole/shop-prometheus"] = ApiError(403, "Forbidden", "no")
+    with pytest.raises(Refused, match="see none of the name shop-prometheus: let"):
+        _preflight.Preflight(*given, **wanted).run()
+    cluster.also.add((_rights.RBAC, "clusterrolebindings", "create"))
+    _preflight.Preflight(*given, **wanted).run()
 
 
 def test_rights() -> None:
-    cluster = Asked(rules_for(_preflight.NEEDED))
+    cluster = Asked(_rights.rules(RELEASE))
     cluster.put(namespace())
     check(cluster)
-    poor = Asked(rules_for(_preflight.NEEDED[:-1]))
+    poor = Asked(_rights.rules([right for right in RELEASE if right.resource != "leases"]))
     poor.put(namespace())
     with pytest.raises(
-        Refused, match=r"\(get/create/update leases.coordination.k8s.io\): ask the cluster's administrator"
+        Refused,
+        match=r"\(get/update/create leases.coordination.k8s.io\): ask the cluster's administrator to run playbooks/bootstrap.yml",
     ) as caught:
         check(poor)
     assert str(caught.value).startswith("These credentials may not do in namespace shop what a release needs")
+    # A right on one object is asked for by its name.
+    assert sorted(poor.asked) == [("leases", ""), *[("leases", "twisterlab-release")] * 2]
 
 
 def test_a_webhook_is_asked_about_each_missing_right() -> None:
     cluster = Asked([], incomplete=True)
     cluster.put(namespace())
-    cluster.also = {(group, resource, verb) for group, resource, verbs in _preflight.NEEDED for verb in verbs}
+    cluster.also = {(right.group, right.resource, verb) for right in RELEASE for verb in right.verbs}
     check(cluster)
     cluster.also.discard(("", "pods/log", "get"))
     with pytest.raises(Refused, match=r"\(get pods/log\)"):
@@ -180,24 +200,7 @@ def test_a_webhook_is_asked_about_each_missing_right() -> None:
 
 def test_an_absent_namespace_needs_the_right_to_make_it() -> None:
     with pytest.raises(Refused, match=r"create/patch namespaces"):
-        check(Asked(rules_for(_preflight.NEEDED)))
-
-
-@pytest.mark.parametrize(
-    ("rule", "granted"),
-    [
-        ({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, True),
-        ({"apiGroups": [""], "resources": ["pods/*"], "verbs": ["get"]}, True),
-        ({"apiGroups": [""], "resources": ["*/log"], "verbs": ["get"]}, True),
-        ({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}, False),
-        ({"apiGroups": ["apps"], "resources": ["pods/log"], "verbs": ["get"]}, False),
-        ({"apiGroups": [""], "resources": ["pods/log"], "verbs": ["list"]}, False),
-        ({"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"], "resourceNames": ["one"]}, False),
-    ],
-)
-def test_rules(rule: dict[str, Any], granted: bool) -> None:
-    missing = _preflight.missing_rights([rule], (("", "pods/log", ("get",)),))
-    assert (missing == []) is granted
+        check(Asked(_rights.rules(RELEASE)))
 
 
 def test_storage_classes() -> None:
@@ -400,8 +403,11 @@ def denied(**configuration: Any) -> str:
 def test_an_expired_token_is_named() -> None:
     token = {"authorization": f"Bearer {jwt(NOW - timedelta(hours=1))}"}
     assert denied(api_key=token, cert_file=None) == (
-        "The credentials in the kubeconfig /k expired on 2026-11-23 08:00 UTC, so https://x refuses them (401): fetch a new kubeconfig or token."
+        "The credentials in the kubeconfig /k expired on 2026-11-23 08:00 UTC, so https://x refuses them (401): fetch a new kubeconfig or token, "
+        "or let an administrator run playbooks/bootstrap.yml again."
     )
+    named = {"BearerToken": token["authorization"]}
+    assert denied(api_key=named, cert_file=None) == denied(api_key=token, cert_file=None)
     fresh = {"authorization": f"Bearer {jwt(NOW + timedelta(hours=1))}"}
     assert "does not accept the credentials in the kubeconfig /k (401)" in denied(api_key=fresh, cert_file=None)
     assert "does not accept" in denied(api_key={}, cert_file="/nowhere")
