@@ -68,8 +68,9 @@ class Judgement:
         """Everything, the general first, then the allowed edges, then the refused ones."""
         pairs = [pair for pair in self.plan.pairs if not pair.control]
         allowed = [self._allowed(pair) for pair in pairs if pair.allowed]
-        refused = [self._refused(pair) for pair in pairs if not pair.allowed]
-        return [self._policies(), self._plugin(), *self._probes(), *allowed, *refused]
+        tried = [pair for pair in pairs if not pair.allowed and not self._untried(pair)]
+        refused = [self._refused(pair) for pair in tried]
+        return [self._policies(), self._plugin(), *self._probes(), *allowed, *refused, *self._nothing(pairs)]
 
     @property
     def unenforced(self) -> bool:
@@ -118,6 +119,20 @@ class Judgement:
             for name, reason in sorted(self.answers.silent.items())
         ]
 
+    def _nothing(self, pairs: Sequence[Pair]) -> list[Check]:
+        """One line for each end with which no forbidden connection can be tried."""
+        found: dict[str, str] = {}
+        for pair in pairs:
+            source, target = self.plan.sources[pair.source], self.plan.targets[pair.target]
+            if pair.allowed or not self._untried(pair):
+                continue
+            name = f"from {source.name}" if source.missing else f"to {target.title}"
+            found[f"refused edges {name}"] = source.missing or target.missing
+        return [self._check(name, SKIPPED, why) for name, why in found.items()]
+
+    def _untried(self, pair: Pair) -> bool:
+        return bool(self.plan.sources[pair.source].missing or self.plan.targets[pair.target].missing)
+
     # -- one pair --------------------------------------------------------------------------------------------------
 
     def _allowed(self, pair: Pair) -> Check:
@@ -141,9 +156,6 @@ class Judgement:
 
     def _refused(self, pair: Pair) -> Check:
         name = f"refused edge {pair.source} -> {self.plan.targets[pair.target].title}"
-        source, target = self.plan.sources[pair.source], self.plan.targets[pair.target]
-        if source.missing or target.missing:
-            return self._check(name, SKIPPED, source.missing or target.missing)
         if self.unenforced:
             return self._check(name, SKIPPED, "the network plugin refuses nothing")
         codes = self.codes.get((pair.source, pair.target))

@@ -51,7 +51,7 @@ def pod_of(
     command = ["python", "-I", "-S", "-c", inspect.getsource(_network_probe), arguments]
     resources = {
         "requests": {"cpu": "1m", "memory": "16Mi", "ephemeral-storage": "1Mi"},
-        "limits": {"cpu": "500m", "memory": "64Mi", "ephemeral-storage": "8Mi"},
+        "limits": {"cpu": "1", "memory": "64Mi", "ephemeral-storage": "8Mi"},
     }
     spec = throwaway.spec_of(like, CONTAINER, image, command, seconds, GRACE_SECONDS, resources)
     return {

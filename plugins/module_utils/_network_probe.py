@@ -26,7 +26,7 @@ TCP, DNS = "tcp", "dns"
 SILENT, REFUSED, OTHER = -1, -2, -3
 WORDS = "/dev/termination-log"
 RESOLVER = "/etc/resolv.conf"
-PAUSE = 0.5
+PAUSE = 1.0
 _REFUSALS = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM)
 
 
@@ -87,8 +87,13 @@ def answered(kind: str, connection: socket.socket) -> int:
     return code(number) if number else 0
 
 
-def tried(targets: list[tuple[str, str, int]], seconds: float, name: str) -> list[int]:
-    """One round: for each target the thousandths of a second until it answered, or a code."""
+def tried(
+    targets: list[tuple[str, str, int]], seconds: float, name: str, wanted: list[bool] | None = None
+) -> list[int]:
+    """One round: for each target the thousandths of a second until it answered, or a code.
+
+    With `wanted` the round ends at the first answer that is not as wanted, for it cannot be the proof any more.
+    """
     found = [SILENT] * len(targets)
     begun = time.monotonic()
     with selectors.DefaultSelector() as waiting:
@@ -96,6 +101,8 @@ def tried(targets: list[tuple[str, str, int]], seconds: float, name: str) -> lis
             connection = opened(kind, host, port, name)
             if isinstance(connection, int):
                 found[index] = connection
+                if wanted and wanted[index]:
+                    seconds = 0.0
                 continue
             events = selectors.EVENT_READ if kind == DNS else selectors.EVENT_WRITE
             waiting.register(connection, events, (index, kind, connection, time.monotonic()))
@@ -110,6 +117,8 @@ def tried(targets: list[tuple[str, str, int]], seconds: float, name: str) -> lis
                 found[index] = number or max(1, round((time.monotonic() - started) * 1000))
                 waiting.unregister(connection)
                 connection.close()
+                if wanted and wanted[index] != (found[index] >= 0):
+                    seconds = 0.0
         for key in list(waiting.get_map().values()):
             key.data[2].close()
     return found
@@ -135,10 +144,12 @@ def probe(task: dict[str, Any], conf: str, pause: Callable[[float], None] = time
     begun, rounds = time.monotonic(), 0
     while True:
         rounds += 1
-        found = tried(targets, task["seconds"], name)
+        # The last round is a whole one: what it says of each target is told.
+        last = time.monotonic() - begun >= task["settle"]
+        found = tried(targets, task["seconds"], name, None if last else wanted)
         took = time.monotonic() - begun
         right = [number >= 0 for number in found] == wanted
-        if right or took >= task["settle"]:
+        if right or last:
             return {"rounds": rounds, "settled": round(took, 2) if right else None, "results": found}
         pause(PAUSE)
 

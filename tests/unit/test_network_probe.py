@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,6 +70,25 @@ def test_it_tries_again_until_everything_is_as_wanted(shut: int) -> None:
     servers[0].close()
     assert found["rounds"] == 2
     assert found["settled"] is not None
+
+
+def test_a_round_that_cannot_be_the_proof_ends_at_once_and_the_last_one_is_whole(shut: int) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        waiting = [socket.socket() for _turn in range(4)]
+        for item in waiting:
+            item.setblocking(False)
+            item.connect_ex(address)
+        # One is shut and should be open, so nothing is gained by waiting for the silent one.
+        targets: list[Any] = [["tcp", "127.0.0.1", shut, True], ["tcp", *address, False]]
+        begun = time.monotonic()
+        found = run(*targets, settle=0.3, seconds=1.0, pause=lambda _seconds: time.sleep(0.1))
+        took = time.monotonic() - begun
+        for item in waiting:
+            item.close()
+    assert found["rounds"] > 2
+    assert 1.0 < took < 2.0
+    assert found["results"] == [probe.REFUSED, probe.SILENT]
 
 
 def test_what_never_settles_is_told_with_the_last_round(listening: int) -> None:

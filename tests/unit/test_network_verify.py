@@ -166,6 +166,9 @@ def test_what_cannot_be_tried_is_said() -> None:
     assert skipped["allowed edge api -> pods of mail:25"] == "there is no ready pod with these labels"
     assert skipped["allowed edge pods of tools -> redis:6379"].startswith("it is a caller that you declared")
     assert "could be sent its traffic" in skipped["allowed edge ingress -> api:8000"]
+    assert "could be sent its traffic" in skipped["refused edges from ingress"]
+    assert skipped["refused edges to receivers:443"] == "the URLs of the receivers are secrets"
+    assert not any(name.startswith("refused edge ") for name in skipped)
     assert not failed(checks)
 
 
@@ -242,8 +245,9 @@ def test_a_tier_without_pods_fails_its_edges() -> None:
     checks = {check.name: check for check in _network_judge.Judgement(plan, answers(plan), []).checks()}
     assert checks["allowed edge api -> redis:6379"].evidence == "redis has no ready pod"
     assert checks["allowed edge api -> redis:6379"].state == FAILED
-    assert checks["refused edge grafana -> redis:6379"].state == SKIPPED
-    assert checks["refused edge api -> another namespace"].state == SKIPPED
+    assert checks["refused edges to redis:6379"].state == SKIPPED
+    assert checks["refused edges to another namespace"].evidence == "there is no Service of another namespace to try"
+    assert "refused edge grafana -> redis:6379" not in checks
 
 
 def test_a_probe_that_says_nothing_is_one_failure() -> None:
