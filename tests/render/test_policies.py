@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as manifests
 from rendering import HERE
 
 FIXTURES = sorted(yaml.safe_load((HERE / "valid" / "hosts.yml").read_text(encoding="utf-8"))["clusters"]["hosts"])
@@ -33,9 +34,7 @@ class Stack:
         ]
         (self.namespace,) = [item["metadata"]["name"] for item in found if item["kind"] == "Namespace"]
         self.templates = {
-            item["metadata"]["name"]: item["spec"]["template"]
-            for item in found
-            if item["kind"] in ("Deployment", "StatefulSet")
+            item["metadata"]["name"]: template for item in found if (template := manifests.template(item)) is not None
         }
         self.policies = {item["metadata"]["name"]: item["spec"] for item in found if item["kind"] == "NetworkPolicy"}
         self.pods: dict[str, Labels] = {name: item["metadata"]["labels"] for name, item in self.templates.items()}
