@@ -10,6 +10,7 @@ import secrets
 import socket
 import ssl
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -237,9 +238,10 @@ def _unknown(door: Door, known: str) -> str:
 def _old(door: Door, host: str) -> str:
     context = door.context(verified=False)
     try:
-        # What is offered here is what must be refused there.
-        context.minimum_version = ssl.TLSVersion.TLSv1
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
+        # What is offered here is what must be refused there; Python's advice against it is not for us.
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
         context.set_ciphers("ALL:@SECLEVEL=0")
     except (ValueError, ssl.SSLError) as error:
         raise Unmeasured("this machine cannot speak TLS 1.1") from error

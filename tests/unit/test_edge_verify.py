@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The proof of the edge against a real TLS server on loopback: what is as it should be, and each fault by its name."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.twisterlab.platform.plugins.module_utils import _certificates as certificates
+from ansible_collections.twisterlab.platform.plugins.module_utils import _edge
+
+DOMAIN = "lab.local"
+SITES = [
+    _edge.Site("api.lab.local", "twisterlab-api"),
+    _edge.Site("mcp-orchestrator.lab.local", "mcp-orchestrator"),
+    _edge.Site("prometheus.lab.local", "prometheus"),
+]
+ACCOUNT = ("admin", "right")
+LIMIT = 1
+
+
+class Controller(http.server.BaseHTTPRequestHandler):
+    """An ingress controller that does everything as it should, but for its fault."""
+
+    fault = ""
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status: int, **headers: str) -> None:
+        """Send an empty answer."""
+        self.send_response(status)
+        if self.fault != "no HSTS":
+            self.send_header("Strict-Transport-Security", "max-age=31536000")
+        for name, value in {"Content-Length": "0", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        """Lead plain HTTP away, ask for the password, know the names."""
+        host = self.headers["Host"].partition(":")[0]
+        if not isinstance(self.connection, ssl.SSLSocket):
+            status = 302 if self.fault == "another redirection" else 308
+            self.answer(200 if self.fault == "plain HTTP" else status, Location=f"https://{host}{self.path}")
+        elif host not in {site.host for site in SITES}:
+            self.answer(200 if self.fault == "every name" else 404)
+        elif host.startswith("prometheus.") and not self.known():
+            self.answer(401)
+        else:
+            self.answer(502 if self.fault == "server away" else 200)
+
+    def known(self) -> bool:
+        """Whether the password is the right one."""
+        if self.fault == "no password":
+            return True
+        wanted = base64.b64encode(":".join(ACCOUNT).encode()).decode()
+        return self.fault != "refuses everybody" and self.headers.get("Authorization") == f"Basic {wanted}"
+
+    def do_POST(self) -> None:
+        """Refuse what is too large, and whoever has no token."""
+        length = int(self.headers["Content-Length"])
+        if length > LIMIT * _edge.MEGABYTE and self.fault != "no limit":
+            self.close_connection = True
+            self.answer(413)
+            return
+        self.rfile.read(length)
+        self.answer(401 if self.headers["Host"].startswith("mcp-") else 200)
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Say nothing."""
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A server whose handshakes may fail."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_arguments: Any) -> None:
+        """Say nothing of clients that are refused."""
+
+
+@contextmanager
+def edge(folder: Path, fault: str = "") -> Iterator[_edge.Door]:
+    """A controller with a fault, and the way to it."""
+    now = datetime.now(UTC) - timedelta(days=400 if fault == "expired" else 0)
+    hosts = [site.host for site in SITES if fault != "another name" or "api" not in site.host]
+    kept = certificates.keep(DOMAIN, hosts, now)
+    (folder / "pair.pem").write_text(kept.leaf.certificate + kept.leaf.key, encoding="utf-8")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "pair.pem")
+    if fault == "old TLS":
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.set_ciphers("ALL:@SECLEVEL=0")
+    handler = type("Handler", (Controller,), {"fault": fault})
+    servers = [Server(("127.0.0.1", 0), handler), Server(("127.0.0.1", 0), handler)]
+    servers[1].socket = context.wrap_socket(servers[1].socket, server_side=True)
+    for server in servers:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    signer = certificates.keep(DOMAIN, hosts, now) if fault == "another authority" else kept
+    try:
+        yield _edge.Door("127.0.0.1", servers[0].server_port, servers[1].server_port, signer.authority.certificate, 5.0)
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+def verdicts(door: _edge.Door) -> dict[str, tuple[str, str]]:
+    return {check.name: (check.state, check.evidence) for check in _edge.verify(door, SITES, ACCOUNT, LIMIT)}
+
+
+def test_an_edge_as_it_should_be(tmp_path: Path) -> None:
+    with edge(tmp_path) as door:
+        found = verdicts(door)
+    assert {state for state, _evidence in found.values()} == {"ok"}, found
+    assert len(found) == 10
+    assert "100% of its lifetime left; GET /health answers 200" in found["https api.lab.local"][1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "sentence"),
+    [
+        ("no HSTS", "https api.lab.local", "Strict-Transport-Security"),
+        ("server away", "https api.lab.local", "answered with 502 instead of 200"),
+        ("another authority", "https api.lab.local", "its certificate is not accepted"),
+        ("another name", "https api.lab.local", "its certificate is not accepted: Hostname mismatch"),
+        ("expired", "https api.lab.local", "its certificate is not accepted: certificate has expired"),
+        ("plain HTTP", "http api.lab.local", "answered with 200"),
+        ("another redirection", "http api.lab.local", "answered with 302"),
+        ("no password", "https prometheus.lab.local", "answered with 200 instead of 401"),
+        ("no password", "password prometheus.lab.local", "a wrong password gets 200 instead of 401"),
+        ("refuses everybody", "password prometheus.lab.local", "prometheus_password gets 401 instead of 200"),
+        ("every name", "unknown name", "answered with 200 instead of 404"),
+        ("old TLS", "old TLS", "TLSv1.1 is accepted"),
+        ("no limit", "large request", "answered with 200 instead of 413"),
+    ],
+)
+def test_each_fault_is_named(fault: str, name: str, sentence: str, tmp_path: Path) -> None:
+    with edge(tmp_path, fault) as door:
+        state, evidence = verdicts(door)[name]
+    assert state == "failed"
+    assert sentence in evidence
+
+
+def test_an_edge_that_is_not_there(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    authority = certificates.keep(DOMAIN, ["api.lab.local"], datetime.now(UTC)).authority.certificate
+    found = verdicts(_edge.Door("127.0.0.1", port, port, authority, 2.0))
+    assert {state for state, _evidence in found.values()} == {"failed"}
+    assert all("no answer" in evidence for _state, evidence in found.values())
+
+
+def test_no_names_no_checks() -> None:
+    assert _edge.verify(_edge.Door("127.0.0.1", 1, 1, "", 1.0), [], ACCOUNT, LIMIT) == []
