@@ -74,8 +74,8 @@ class Judgement:
 
     @property
     def unenforced(self) -> bool:
-        """Whether the policies are there and nothing at all is refused."""
-        return bool(self.shut) and self.open == self.shut and not self.missing
+        """Whether nothing at all is refused."""
+        return bool(self.shut) and self.open == self.shut
 
     # -- the general -----------------------------------------------------------------------------------------------
 
@@ -94,16 +94,9 @@ class Judgement:
         if not self.shut:
             return self._check(ENFORCEMENT, SKIPPED, "no forbidden connection could be tried")
         if self.unenforced:
-            made = f"all {self.shut} forbidden connections were made"
-            if self.strange:
-                names = ", ".join(self.strange)
-                return self._check(
-                    ENFORCEMENT,
-                    FAILED,
-                    f"{made}, and there are policies that are not of the map, which may allow them: {names}",
-                )
-            why = "the cluster's network plugin does not enforce NetworkPolicies"
-            return self._check(ENFORCEMENT, FAILED, f"{made}: {why}; use one that does ({ENFORCERS})")
+            return self._check(
+                ENFORCEMENT, FAILED, f"all {self.shut} forbidden connections were made{self._why_open()}"
+            )
         settled = [float(answer["settled"]) for answer in self.answers.found.values() if answer["settled"] is not None]
         after = f"; the policies held for a new pod after at most {max(settled):.1f} s" if settled else ""
         tried = sum(len(codes) for codes in self.codes.values())
@@ -112,6 +105,13 @@ class Judgement:
             OK,
             f"{self.shut - self.open} of {self.shut} forbidden pairs refused, {tried} connections in {self.answers.took:.1f} s{after}",
         )
+
+    def _why_open(self) -> str:
+        if self.missing:
+            return ", as policies are missing"
+        if self.strange:
+            return f", and there are policies that are not of the map, which may allow them: {', '.join(self.strange)}"
+        return f": the cluster's network plugin does not enforce NetworkPolicies; use one that does ({ENFORCERS})"
 
     def _probes(self) -> list[Check]:
         return [
@@ -157,7 +157,7 @@ class Judgement:
     def _refused(self, pair: Pair) -> Check:
         name = f"refused edge {pair.source} -> {self.plan.targets[pair.target].title}"
         if self.unenforced:
-            return self._check(name, SKIPPED, "the network plugin refuses nothing")
+            return self._check(name, SKIPPED, "nothing at all is refused")
         codes = self.codes.get((pair.source, pair.target))
         if codes is None:
             return self._check(name, SKIPPED, "its probe did not answer")
