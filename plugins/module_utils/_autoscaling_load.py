@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import socket
 import sys
 import threading
 import time
@@ -23,6 +24,8 @@ FRESH_SECONDS = 3.0
 TIMEOUT = 10.0
 #: Seconds that the process stays after it was told to stop, so that its last line can still be read.
 LINGER = 5.0
+#: Seconds that a new pod may be refused everything: network policies hold for it, and let it out, a moment after it began.
+ADMITTED_SECONDS = 60.0
 #: Seconds that the schedule may lag; what cannot be sent by then is not made up for.
 LAG = 0.5
 
@@ -108,6 +111,18 @@ class Client:
         return "" if answer.status < 400 else f"HTTP {answer.status}"
 
 
+def admitted(url: str, seconds: float = ADMITTED_SECONDS) -> bool:
+    """Wait until a connection is made; False when there was none in time, and the load will say so."""
+    parts, until = urlsplit(url), time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            socket.create_connection((parts.hostname or "", parts.port or 80), 1.0).close()
+            return True
+        except OSError:
+            time.sleep(0.2)
+    return False
+
+
 class Load:
     """The load as a whole.
 
@@ -180,6 +195,7 @@ class Load:
 
 
 if __name__ == "__main__":
+    admitted(sys.argv[1])
     load = Load(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
     signal.signal(signal.SIGTERM, load.stop)
     load.run()

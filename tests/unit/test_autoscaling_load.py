@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.server
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -105,6 +106,21 @@ def test_a_connection_that_was_closed_while_idle_is_no_failure(server: Server) -
     lines, _code = run(server, 100, 2, 1.5)
     assert lines[-1]["failed"] == 0, lines[-1]
     assert lines[-1]["requests"] >= 80
+
+
+def test_it_begins_once_the_network_lets_it_out() -> None:
+    """A new pod is refused everything until the network plugin knows it; that is no failed request."""
+    with socket.create_server(("127.0.0.1", 0)) as shut:
+        address = shut.getsockname()
+    assert not _autoscaling_load.admitted(f"http://127.0.0.1:{address[1]}/", 0.3)
+    opened: list[socket.socket] = []
+    timer = threading.Timer(0.5, lambda: opened.append(socket.create_server(address)))
+    timer.start()
+    begun = time.monotonic()
+    assert _autoscaling_load.admitted(f"http://127.0.0.1:{address[1]}/", 10)
+    assert 0.4 < time.monotonic() - begun < 5
+    timer.join()
+    opened[0].close()
 
 
 def test_nobody_there_is_a_failure(server: Server) -> None:
