@@ -229,6 +229,11 @@ def _annotations(path: str, value: Mapping[str, Any]) -> Iterator[str]:
             yield f"{path}.{name} must be a text, not {item!r}; write it in quotes."
 
 
+def _account(path: str, value: str) -> Iterator[str]:
+    if not re.fullmatch(r"[A-Za-z0-9._@-]{1,64}", value):
+        yield f"{path} is {value!r}, which cannot be an account; write letters, digits, '.', '_', '@' and '-'."
+
+
 def _optional_mail(path: str, value: str) -> Iterator[str]:
     if value and not re.fullmatch(r"[^\s@{}\"']+@[^\s@{}\"']+\.[^\s@{}\"']+", value):
         yield f"{path} is {value!r}, which is no address; write for example you@example.org."
@@ -407,6 +412,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r"(.*\.)pod_annotations|twisterlab_node_selector", _texts),
         (r"twisterlab_ingress\.(prometheus_)?annotations", _annotations),
         (r"twisterlab_ingress\.(class_name|issuer|tls_secret)", _optional_name),
+        (r"twisterlab_ingress\.prometheus_user", _account),
         (r"twisterlab_ingress\.renew_percent", _between(5, 90)),
         (r"twisterlab_ingress\.body_megabytes", _between(1, 10240)),
         (r"twisterlab_ingress\.acme_email", _optional_mail),
@@ -590,12 +596,6 @@ def _edge(merged: Mapping[str, Any]) -> Iterator[str]:
             "twisterlab_ingress.annotation_style is none, so nobody would ask a password before Prometheus; write prometheus: false, "
             "or what your controller takes in prometheus_annotations."
         )
-    if (
-        ":" in ingress["prometheus_user"]
-        or not ingress["prometheus_user"].isprintable()
-        or not ingress["prometheus_user"]
-    ):
-        yield "twisterlab_ingress.prometheus_user cannot be an account; write printable characters without ':'."
 
 
 def _not_public(domain: str) -> str:
