@@ -99,6 +99,18 @@ def _host(path: str, value: str) -> Iterator[str]:
             )
 
 
+def _address(path: str, value: str) -> Iterator[str]:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        yield f"{path} is {value!r}, which is no address; write for example 127.0.0.1, or 0.0.0.0 for all of this machine."
+
+
+def _cluster_name(path: str, value: str) -> Iterator[str]:
+    if not _DNS_LABEL.fullmatch(value):
+        yield f"{path} is {value!r}, which cannot name a cluster; write lower-case letters, digits and '-'."
+
+
 def _optional_host(path: str, value: str) -> Iterator[str]:
     if value:
         yield from _host(path, value)
@@ -388,6 +400,9 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
     for pattern, rule in (
         (r"twisterlab_namespace", _namespace),
         (r"twisterlab_domain", _domain),
+        (r"twisterlab_local_cluster\.name", _cluster_name),
+        (r"twisterlab_local_cluster\.listen_address", _address),
+        (r"twisterlab_local_cluster\.node_image", image_reference),
         (r"twisterlab_images", _images),
         (r"twisterlab_secrets", _secrets),
         (r"twisterlab_registry(_mirror)?", _registry),

@@ -14,7 +14,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _inputs
 from rendering import ROOT, ansible_playbook
 
 INPUTS = _specs.load_inputs(_specs.collection_root())
-#: Each ends with `mark`, so that a text can be followed into the manifests.
+#: `mark` becomes another word for each place, so that a text can be followed into the manifests.
 TEXTS = (
     "$(touch CANARY)mark",
     "`touch CANARY`mark",
@@ -87,12 +87,9 @@ def complaints(values: dict[str, Any]) -> list[str]:
 def chosen(canary: Path) -> list[dict[str, dict[str, str]]]:
     """For each host the texts that are accepted: `values` of the inputs and `places` with their text."""
     hosts: list[dict[str, Any]] = [{"values": {}, "places": {}} for _ in range(HOSTS)]
-    for place, (name, write) in PLACES.items():
-        accepted = [
-            text
-            for text in (item.replace("CANARY", str(canary)) for item in TEXTS)
-            if not complaints({name: write(text)})
-        ]
+    for index, (place, (name, write)) in enumerate(PLACES.items()):
+        written = [text.replace("CANARY", str(canary)).replace("mark", f"mark{index}x") for text in TEXTS]
+        accepted = [text for text in written if not complaints({name: write(text)})]
         for number, host in enumerate(hosts):
             for text in accepted[number:] + accepted[:number]:
                 values = {**host["values"], name: merged(host["values"].get(name), write(text))}
