@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -453,3 +455,21 @@ def test_the_action_removes_the_pods_of_a_module_that_broke() -> None:
     with pytest.raises(RuntimeError):
         broken.go()
     assert broken.asked == ["verify", "remove"]
+
+
+def test_an_interruption_removes_the_pods_and_then_ends_the_process() -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+
+    class Interrupted(Action):
+        def call(self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+            if not arguments.get("remove"):
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().call(name, arguments, task_vars)
+
+    try:
+        proof = Interrupted({"checks": CHECKS})
+        result = proof.go(conclude=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (result["msg"], proof.asked, came) == ("interrupted", ["verify", "remove"], [signal.SIGINT])
