@@ -28,6 +28,7 @@ FIRST = (
     "alertmanager",
     "prometheus",
     "grafana",
+    "ingress",
 )
 HEAD = """# Variables
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
@@ -22,6 +23,7 @@ class ActionModule(ClusterAction):
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         arguments = self.own_arguments()
+        authority_file = arguments.pop("authority_file", None)
         folder = _stage.folder_of(C.DEFAULT_LOCAL_TMP, self.host(task_vars))
         arguments["staged"] = [asdict(item) for item in _stage.read(folder)]
         arguments["holder"] = self.holder(task_vars)
@@ -30,9 +32,20 @@ class ActionModule(ClusterAction):
             self._tell(result, task_vars)
             if not arguments.get("give_up"):
                 _stage.clear(folder)
+            if authority_file and result.get("authorities") and not self._task.check_mode:
+                result["authority_file"] = self._keep(authority_file, result["authorities"])
         for name in INTERNAL:
             result.pop(name, None)
         return result
+
+    def _keep(self, target: str, authorities: dict[str, str]) -> str:
+        """Write the public certificates where a person finds them."""
+        path = Path(self._loader.path_dwim(target))
+        text = "".join(authorities[name] for name in sorted(authorities))
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return str(path)
 
     def _steps(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Call the module until there is no next step."""

@@ -11,7 +11,7 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
-from ansible_collections.twisterlab.platform.plugins.module_utils import _secrets, _stage
+from ansible_collections.twisterlab.platform.plugins.module_utils import _sealed, _secrets, _stage
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
 
 #: Templates that several roles share, for names that the calling role does not have.
@@ -23,6 +23,7 @@ ARGUMENTS = {
     "values": {"type": "dict", "default": {}},
     # Declarations name keys, they hold no values.
     "secrets": {"type": "list", "elements": "dict", "default": [], "no_log": False},
+    "sealed": {"type": "list", "elements": "dict", "default": [], "no_log": False},
     "needs": {"type": "list", "elements": "str", "default": []},
     "dest": {"type": "path"},
 }
@@ -53,10 +54,12 @@ class ActionModule(ActionBase):
         variables = {**task_vars, **arguments["values"]}
         rendered = [(name, self._render(name, variables)) for name in arguments["templates"]] if enabled else []
         declarations = arguments["secrets"] if enabled else []
+        sealed = arguments["sealed"] if enabled else []
         _secrets.parse(declarations)
+        _sealed.check(sealed)
         folder = _stage.folder_of(C.DEFAULT_LOCAL_TMP, str(task_vars.get("inventory_hostname", "localhost")))
         others = _stage.read(folder) if not dest else []
-        staged = _stage.build(component, rendered, declarations, arguments["needs"] if enabled else [], others)
+        staged = _stage.build(component, rendered, declarations, arguments["needs"] if enabled else [], others, sealed)
         result = {
             "changed": False,
             "component": component,

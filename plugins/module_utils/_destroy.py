@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _kinds as kinds
-from . import _lease, _namespace, _plan, _record, _rights, _secrets
+from . import _lease, _namespace, _plan, _record, _rights, _sealed, _secrets
 from . import _objects as objects
 from ._api import Api, Clock, attempt, each
 from ._errors import ApiError, PlatformError, Refused
@@ -196,11 +196,12 @@ class Destroy:
         return self._kind(obj).prunable
 
     def _data(self, live: _plan.Inventory) -> list[Object]:
-        """Volumes' claims, the Secret and the release records."""
+        """Volumes' claims, the Secrets and the release records."""
         found = [obj for obj in live.live.values() if obj.get("kind") == "PersistentVolumeClaim"]
-        secret = self._api.get(kinds.SECRET, _secrets.SECRET_NAME, self._namespace)
-        if secret is not None and objects.is_ours(secret):
-            found.append({**secret, "data": {}})
+        for name in (_secrets.SECRET_NAME, *_sealed.NAMES):
+            secret = self._api.get(kinds.SECRET, name, self._namespace)
+            if secret is not None and objects.is_ours(secret):
+                found.append({**secret, "data": {}})
         found += _record.Records(self._api, self._namespace).all()
         return found
 

@@ -66,6 +66,12 @@ CRON_JOB = Kind("batch/v1", "CronJob", "cronjobs", order=70)
 AUTOSCALER = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", order=70)
 BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", order=70)
 INGRESS = Kind("networking.k8s.io/v1", "Ingress", "ingresses", order=70)
+INGRESS_CLASS = Kind(
+    "networking.k8s.io/v1", "IngressClass", "ingressclasses", namespaced=False, order=10, prunable=False, listed=False
+)
+# Of cert-manager, where that is installed; elsewhere the server knows no such kinds.
+ISSUER = Kind("cert-manager.io/v1", "Issuer", "issuers", order=70)
+CERTIFICATE = Kind("cert-manager.io/v1", "Certificate", "certificates", order=75)
 POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", order=50)
 ROLE = Kind("rbac.authorization.k8s.io/v1", "Role", "roles", order=20)
 ROLE_BINDING = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings", order=25)
@@ -83,7 +89,7 @@ LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases", listed=False)
 
 TABLE: tuple[Kind, ...] = (
     NAMESPACE, SECRET, CONFIG_MAP, CLAIM, VOLUME, SERVICE, ACCOUNT, POD, EVENT, NODE, DEPLOYMENT, STATEFUL_SET, DAEMON_SET,
-    REPLICA_SET, JOB, CRON_JOB, AUTOSCALER, BUDGET, INGRESS, POLICY, ROLE, ROLE_BINDING, CLUSTER_ROLE,
+    REPLICA_SET, JOB, CRON_JOB, AUTOSCALER, BUDGET, INGRESS, INGRESS_CLASS, ISSUER, CERTIFICATE, POLICY, ROLE, ROLE_BINDING, CLUSTER_ROLE,
     CLUSTER_ROLE_BINDING, STORAGE_CLASS, PRIORITY_CLASS, QUOTA, LIMITS, LEASE,
 )  # fmt: skip
 

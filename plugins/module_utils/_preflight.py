@@ -243,6 +243,7 @@ class Preflight:
         selector: labels that a node must carry.
         roles: whether the release makes Roles.
         cluster_roles: the tiers that need a ClusterRole.
+        ingress_class: class of the Ingresses of the release; empty when it makes none.
     """
 
     def __init__(
@@ -254,10 +255,12 @@ class Preflight:
         selector: dict[str, str],
         roles: bool = False,
         cluster_roles: Iterable[str] = (),
+        ingress_class: str = "",
     ) -> None:
         self._api, self._namespace = api, namespace
         self._roles, self._cluster_roles = roles, [_rights.cluster_name(namespace, tier) for tier in cluster_roles]
         self._storage_class, self._volumes, self._selector = storage_class, volumes, selector
+        self._ingress_class = ingress_class
         self._rules: Object = {}
         self.findings = Findings()
 
@@ -274,6 +277,8 @@ class Preflight:
         if self._volumes:
             self._check_storage()
         self._check_nodes()
+        if self._ingress_class:
+            self._check_ingress_class()
         return self.findings
 
     def greet(self) -> Findings:
@@ -352,6 +357,23 @@ class Preflight:
         )
         bound = any((item.get("status") or {}).get("phase") == "Bound" for item in claims)
         check_storage(classes, self._storage_class, bound)
+
+    def _check_ingress_class(self) -> None:
+        try:
+            names = sorted(objects.name(item) for item in self._api.list(kinds.INGRESS_CLASS))
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            self.findings.skipped.append("ingress classes: no permission to list them")
+            return
+        if self._ingress_class not in names:
+            listed = (
+                f"it has: {objects.sentence_list(names)}" if names else "it has none: install an ingress controller"
+            )
+            raise Refused(
+                f"The ingress class {self._ingress_class} does not exist in this cluster ({listed}): "
+                "write twisterlab_ingress: {class_name: <one that does>}, or twisterlab_ingress_enabled: false."
+            )
 
     def _check_nodes(self) -> None:
         try:

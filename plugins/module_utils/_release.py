@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from . import _compare as compare
 from . import _kinds as kinds
-from . import _lease, _namespace, _plan, _secrets, _sizing, _smoke, _vault
+from . import _lease, _namespace, _plan, _sealed, _secrets, _sizing, _smoke, _vault
 from . import _objects as objects
 from ._api import MANAGER, Api, Clock, attempt, each
 from ._errors import ApiError, PlatformError, Refused
@@ -116,6 +116,7 @@ class Answer:
         release: the record to conclude after judging; 0 when there is none.
         unseen: kinds that may not be listed and so were not pruned.
         total: how many objects the release holds.
+        authorities: public certificate of each private authority, by the name of its Secret.
     """
 
     progress: Progress
@@ -126,6 +127,7 @@ class Answer:
     release: int = 0
     unseen: list[str] = field(default_factory=list)
     total: int = 0
+    authorities: dict[str, str] = field(default_factory=dict)
 
 
 class Release:
@@ -161,6 +163,7 @@ class Release:
         self._desired: list[Object] = []
         self._vault: _vault.Vault | None = None
         self._declarations: list[_secrets.Declaration] = []
+        self._sealed = _sealed.Sealed()
 
     # -- the steps --------------------------------------------------------------------------------------------------
 
@@ -204,12 +207,13 @@ class Release:
         if progress.phase == START:
             if not progress.fresh:
                 self._size()
-            _plan.ingress_conflicts(self._api, self._steps, self._options.namespace)
+            self._answer.warnings += _plan.ingress_conflicts(self._api, self._steps, self._options.namespace)
             if self._start_smoke():
                 return
             progress.phase = APPLY
         if progress.phase == APPLY:
             self._write_secret()
+            self._write_sealed()
             first = self._first_components()
             self._apply([step for step in self._steps if self._component(step) in first])
             progress.waiting = self._changed_data(first)
@@ -248,7 +252,7 @@ class Release:
         self._collect(None)
         self._steps = _plan.offline(self._desired, self._api)
         self._size()
-        _plan.ingress_conflicts(self._api, self._steps, self._options.namespace)
+        self._answer.warnings += _plan.ingress_conflicts(self._api, self._steps, self._options.namespace)
         found = self._api.apply(mine)
         self._answer.progress.created.append(objects.title(mine))
         self._answer.progress.fresh = True
@@ -301,14 +305,22 @@ class Release:
             self._answer.unseen = self._live.unseen
         self._desired = found
         self._answer.total = len(found)
-        needed = self._declarations or any(
-            objects.secret_keys(objects.pod_spec(obj), _secrets.SECRET_NAME) for obj in found
+        sealed = [(item.component, one) for item in self._staged for one in item.sealed]
+        needed = (
+            self._declarations
+            or sealed
+            or any(objects.secret_keys(objects.pod_spec(obj), _secrets.SECRET_NAME) for obj in found)
         )
         if needed:
             self._vault = _vault.decide(
                 self._api, options.namespace, self._declarations, options.supplied, exists=namespace is not None
             )
             self._prepare()
+        if sealed and self._vault is not None:
+            exists = namespace is not None
+            values, now = self._vault.resolution.values, self._api.now()
+            self._sealed = _sealed.decide(self._api, options.namespace, sealed, values, now, exists)
+            self._answer.authorities = self._sealed.authorities
 
     def _prepare(self) -> None:
         """Put the Secret's consequences into the desired objects."""
@@ -360,6 +372,8 @@ class Release:
             answer.say = f"would first start {objects.sentence_list(tried)} in a throw-away pod"
         if self._vault is not None and self._vault.changed:
             self._note_secret()
+        for item in self._sealed.writes:
+            self._note_sealed(item)
         return answer
 
     # -- before anything is touched ----------------------------------------------------------------------------------
@@ -502,7 +516,22 @@ class Release:
             # Somebody else's values won the race: the pods must be told those.
             self._prepare()
             self._steps = _plan.make(self._api, self._desired, self._live, self._answer.progress.fresh)
+            sealed = [(item.component, one) for item in self._staged for one in item.sealed]
+            values = self._vault.resolution.values
+            self._sealed = _sealed.decide(self._api, self._options.namespace, sealed, values, self._api.now())
         self._note_secret()
+
+    def _write_sealed(self) -> None:
+        for item in self._sealed.writes:
+            self._lease.check()
+            _sealed.write(self._api, self._options.namespace, item)
+            self._note_sealed(item)
+
+    def _note_sealed(self, item: _sealed.Write) -> None:
+        progress, title = self._answer.progress, f"Secret/{item.name}"
+        (progress.created if item.live is None else progress.changed).append(title)
+        if item.live is not None and item.why:
+            self._answer.warnings.append(f"{title} was made anew: {item.why}")
 
     def _note_secret(self) -> None:
         assert self._vault is not None  # noqa: S101 - told to mypy

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import ipaddress
 import re
@@ -28,9 +29,25 @@ SECRET_KEYS = (
     "mcp_token",
     "postgres_exporter_password",
     "postgres_password",
+    "prometheus_password",
     "redis_conf",
     "redis_password",
     "redis_url",
+)
+
+# Endings for which nobody can prove to the public that a name is his.
+PRIVATE_ENDINGS = (
+    "local",
+    "localhost",
+    "internal",
+    "lan",
+    "home",
+    "test",
+    "example",
+    "invalid",
+    "arpa",
+    "onion",
+    "corp",
 )
 
 # Scrape configurations that Prometheus has in any case.
@@ -40,6 +57,7 @@ _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_KEY = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_ANNOTATION = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _CREDENTIALS = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REGISTRY_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::[0-9]+)?"
@@ -203,6 +221,19 @@ def _texts(path: str, value: Mapping[str, Any]) -> Iterator[str]:
             yield f"{path}.{name} must be a text, not {item!r}; write it in quotes."
 
 
+def _annotations(path: str, value: Mapping[str, Any]) -> Iterator[str]:
+    for name, item in value.items():
+        if not _ANNOTATION.fullmatch(str(name)):
+            yield f"{path}.{name} cannot name an annotation; write for example nginx.ingress.kubernetes.io/limit-rps."
+        elif item is not None and not isinstance(item, str):
+            yield f"{path}.{name} must be a text, not {item!r}; write it in quotes."
+
+
+def _optional_mail(path: str, value: str) -> Iterator[str]:
+    if value and not re.fullmatch(r"[^\s@{}\"']+@[^\s@{}\"']+\.[^\s@{}\"']+", value):
+        yield f"{path} is {value!r}, which is no address; write for example you@example.org."
+
+
 def _env(path: str, value: Mapping[str, Any]) -> Iterator[str]:
     tier = path.rpartition(".")[0]
     for name, item in value.items():
@@ -278,6 +309,12 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r".*\.env", _env),
         (r".*\.secret_env", _secret_env),
         (r"(.*\.)pod_annotations|twisterlab_node_selector", _texts),
+        (r"twisterlab_ingress\.(prometheus_)?annotations", _annotations),
+        (r"twisterlab_ingress\.(class_name|issuer|tls_secret)", _optional_name),
+        (r"twisterlab_ingress\.renew_percent", _between(5, 90)),
+        (r"twisterlab_ingress\.body_megabytes", _between(1, 10240)),
+        (r"twisterlab_ingress\.acme_email", _optional_mail),
+        (r"twisterlab_ingress\.acme_server", _web_address),
         (r".*storage_class", _optional_name),
         (r".*_path", _path),
         (r".*[._](port)", _between(1, 65535)),
@@ -339,6 +376,8 @@ def relations(merged: Mapping[str, Any], images: tuple[str, ...]) -> Iterator[st
             yield from _replicas(agent, "replicas", merged[agent])
     yield from _redis_limit(merged.get("twisterlab_redis") or {})
     yield from _mail(merged.get("twisterlab_alertmanager") or {})
+    if merged.get("twisterlab_ingress_enabled", True) and merged.get("twisterlab_ingress"):
+        yield from _edge(merged)
     for tier, default in (("postgres", ("postgres", 5432)), ("redis", ("redis", 6379))):
         yield from _external(tier, default, merged)
 
@@ -420,6 +459,58 @@ def _mail(alertmanager: Mapping[str, Any]) -> Iterator[str]:
             "twisterlab_alertmanager.email_to needs a server to send mail; "
             "write twisterlab_alertmanager: {smtp_host: …}, or leave email_to out."
         )
+    if alertmanager and alertmanager["smtp_user"] and not alertmanager["smtp_tls"]:
+        yield (
+            "twisterlab_alertmanager.smtp_tls: false would send the password of smtp_user over the network in clear; "
+            "leave smtp_tls out, or leave smtp_user out for a server that takes mail without an account."
+        )
+
+
+def _edge(merged: Mapping[str, Any]) -> Iterator[str]:
+    """What no certificate can be had for, and a name that nobody would ask a password for."""
+    ingress, mode, domain = merged["twisterlab_ingress"], merged["twisterlab_tls_mode"], merged["twisterlab_domain"]
+    domain = domain or f"{merged['twisterlab_namespace']}.local"
+    if mode == "cert_manager" and (why := _not_public(domain)):
+        yield (
+            f"twisterlab_tls_mode is cert_manager, and no public authority signs for {domain}, {why}; "
+            "write a domain of yours in twisterlab_domain, or twisterlab_tls_mode: private_ca."
+        )
+    if mode == "cert_manager" and not ingress["issuer"] and not ingress["acme_email"]:
+        yield (
+            "twisterlab_tls_mode is cert_manager without an issuer; write twisterlab_ingress: {acme_email: you@example.org} for one that is made, "
+            "or {issuer: <name>} for one that exists."
+        )
+    if mode == "existing_secret" and not ingress["tls_secret"]:
+        yield (
+            "twisterlab_tls_mode is existing_secret; write the name of the Secret in twisterlab_ingress: {tls_secret: …}."
+        )
+    if mode != "existing_secret" and ingress["tls_secret"]:
+        yield (
+            f"twisterlab_ingress.tls_secret is given while twisterlab_tls_mode is {mode}; "
+            "write twisterlab_tls_mode: existing_secret, or leave tls_secret out."
+        )
+    if ingress["annotation_style"] == "none" and ingress["prometheus"] and not ingress["prometheus_annotations"]:
+        yield (
+            "twisterlab_ingress.annotation_style is none, so nobody would ask a password before Prometheus; write prometheus: false, "
+            "or what your controller takes in prometheus_annotations."
+        )
+    if (
+        ":" in ingress["prometheus_user"]
+        or not ingress["prometheus_user"].isprintable()
+        or not ingress["prometheus_user"]
+    ):
+        yield "twisterlab_ingress.prometheus_user cannot be an account; write printable characters without ':'."
+
+
+def _not_public(domain: str) -> str:
+    """Why a public authority signs for no name of a domain; empty when it may."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(domain)
+        return "an address"
+    last = domain.rpartition(".")[2]
+    if last in PRIVATE_ENDINGS:
+        return f"as .{last} is for private names"
+    return "" if "." in domain else "as it has no dot"
 
 
 def _external(tier: str, ours: tuple[str, int], merged: Mapping[str, Any]) -> Iterator[str]:

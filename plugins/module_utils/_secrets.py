@@ -172,6 +172,8 @@ CONVERSIONS: dict[str, Callable[[str], str]] = {
     "base64": lambda value: base64.b64encode(value.encode()).decode(),
     # For files that take a digest in the place of a password, such as the ACL of redis.conf.
     "sha256": lambda value: hashlib.sha256(value.encode()).hexdigest(),
+    # For htpasswd. Without salt, so that it stays the same; the password itself stands in the Secret beside it.
+    "htpasswd": lambda value: "{SHA}" + base64.b64encode(hashlib.sha1(value.encode()).digest()).decode(),  # noqa: S324
 }
 
 

@@ -39,6 +39,7 @@ class Component:
     objects: list[Object] = field(default_factory=list)
     secrets: list[Object] = field(default_factory=list)
     needs: list[str] = field(default_factory=list)
+    sealed: list[Object] = field(default_factory=list)
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -118,6 +119,7 @@ def build(
     secrets: list[Object] | None = None,
     needs: list[str] | None = None,
     others: list[Component] | None = None,
+    sealed: list[Object] | None = None,
 ) -> Component:
     """Check one component's objects and make its stage.
 
@@ -127,6 +129,7 @@ def build(
         secrets: declarations of keys of the one Secret; they hold no values.
         needs: components that must be ready before this one's pods can be.
         others: what is staged already in this run, for finding what is written twice.
+        sealed: declarations of Secrets of their own; they hold no values.
 
     Returns:
         The stage, with `twisterlab.io/needs` on its workloads.
@@ -145,7 +148,7 @@ def build(
         for obj in other.objects:
             seen[_identity(obj)] = f"component {other.component}"
             _remember_selector(obj, selectors)
-    result = Component(component=component, secrets=list(secrets or []), needs=wanted)
+    result = Component(component=component, secrets=list(secrets or []), needs=wanted, sealed=list(sealed or []))
     for template, found in rendered:
         for obj in found:
             _check_object(obj, component, template)
@@ -288,6 +291,7 @@ def write(folder: Path, staged: Component) -> Path:
                 "objects": staged.objects,
                 "secrets": staged.secrets,
                 "needs": staged.needs,
+                "sealed": staged.sealed,
             },
             stream,
         )
@@ -299,8 +303,7 @@ def read(folder: Path) -> list[Component]:
     """Read every staged component of a folder, in the order of their names; empty when nothing is staged."""
     found = []
     for path in sorted(folder.glob("*.json")):
-        data = json.loads(path.read_text(encoding="utf-8"))
-        found.append(Component(data["component"], data["objects"], data["secrets"], data["needs"]))
+        found.append(Component(**json.loads(path.read_text(encoding="utf-8"))))
     return found
 
 

@@ -29,6 +29,10 @@ options:
     description: Whether the release needs volumes.
     type: bool
     default: true
+  ingress_class:
+    description: Class of the Ingresses of the release. Empty when it makes none.
+    type: str
+    default: ''
   node_selector:
     description: Labels that a node must carry to run our pods.
     type: dict
@@ -117,6 +121,7 @@ def main() -> None:
             storage_class={"type": "str", "default": ""},
             volumes={"type": "bool", "default": True},
             node_selector={"type": "dict", "default": {}},
+            ingress_class={"type": "str", "default": ""},
             roles={"type": "bool", "default": False},
             cluster_roles={"type": "list", "elements": "str", "default": []},
             release={"type": "bool", "default": True},
@@ -140,6 +145,7 @@ def main() -> None:
             module.params["node_selector"],
             module.params["roles"],
             module.params["cluster_roles"],
+            module.params["ingress_class"],
         )
         try:
             found = checks.run() if module.params["release"] else checks.greet()

@@ -54,6 +54,9 @@ options:
     description: Seconds that a new image may take to start in its throw-away pod, its download included.
     type: float
     default: 300
+  authority_file:
+    description: File on the controller to which the certificate of a private authority is written, for those who want to trust it. Used by the action plugin only.
+    type: path
   staged:
     description: The components. The action plugin reads them from the run's stage.
     type: list
@@ -171,6 +174,22 @@ release:
   returned: success
   type: int
   sample: 7
+hosts:
+  description: The public names of the release.
+  returned: success
+  type: list
+  elements: str
+  sample: [api.twisterlab.local]
+authorities:
+  description: The public certificate of each private authority, as PEM, by the name of its Secret.
+  returned: success
+  type: dict
+  sample: {twisterlab-ca: "-----BEGIN CERTIFICATE-----"}
+authority_file:
+  description: The file that O(authority_file) names.
+  returned: when there is a private authority
+  type: str
+  sample: /home/me/.cache/twisterlab/clusters/twisterlab/twisterlab-ca.crt
 api_calls:
   description: How many requests were made.
   returned: success
@@ -211,6 +230,14 @@ def services(staged: list[_stage.Component]) -> list[dict[str, Any]]:
     return found
 
 
+def hosts(staged: list[_stage.Component]) -> list[str]:
+    """The public names of the release."""
+    rules = [
+        rule for item in staged for obj in item.objects if obj.get("kind") == "Ingress" for rule in obj["spec"]["rules"]
+    ]
+    return [str(rule["host"]) for rule in rules if rule.get("host")]
+
+
 def main() -> None:
     """Do one step of a release."""
     module = AnsibleModule(
@@ -222,6 +249,7 @@ def main() -> None:
             health_grace={"type": "float", "default": 10.0},
             health_timeout={"type": "float", "default": 600.0},
             smoke_timeout={"type": "float", "default": 300.0},
+            authority_file={"type": "path"},
             staged={"type": "list", "elements": "dict"},
             holder={"type": "dict"},
             progress={"type": "str"},
@@ -275,6 +303,8 @@ def main() -> None:
         components=[asdict(item)["component"] for item in staged],
         services=services(staged),
         generated=sorted({str(item["name"]) for part in staged for item in part.secrets if item.get("generated")}),
+        hosts=hosts(staged),
+        authorities=answer.authorities,
         kubectl=_kube.kubectl(params, params["namespace"]),
         release=answer.release,
         api_calls=cluster.calls,

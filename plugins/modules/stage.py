@@ -39,9 +39,19 @@ options:
     description:
       - Declarations of keys of the one Secret C(twisterlab-secrets). They hold no values. Equal declarations of several components are one.
       - "C({name, generated: {length: 32}}) is made of random letters and digits if the key is missing."
-      - "C({name, derived: <format>}) is put together anew at each release: C({key}) is another key's value, C({key:url}), C({key:quoted}), C({key:base64}) and
-        C({key:sha256}) are its conversions, C({{) and C(}}) are braces."
+      - "C({name, derived: <format>}) is put together anew at each release: C({key}) is another key's value, C({key:url}), C({key:quoted}), C({key:base64}),
+        C({key:sha256}) and C({key:htpasswd}) are its conversions, C({{) and C(}}) are braces."
       - "C({name, supplied: true}) must be given by O(twisterlab.platform.release#module:supplied) or be in the Secret already."
+    type: list
+    elements: dict
+    default: []
+  sealed:
+    description:
+      - Declarations of Secrets beside C(twisterlab-secrets), for those who take a Secret of their own form. They hold no values.
+      - "C({name, data: {key: <format>}}) is filled from the keys of C(twisterlab-secrets)."
+      - "C({name, certificate: {authority, domain, hosts, days, renew_percent}}) holds a certificate for C(hosts), signed by a private authority for C(domain) whose key
+        stands in the Secret C(authority). Both are kept while they fit; the certificate is made anew when C(renew_percent) of its C(days) are left."
+      - "C({name, existing: [<key>]}) is somebody else's and must be there with these keys."
     type: list
     elements: dict
     default: []

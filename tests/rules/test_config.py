@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.twisterlab.platform.plugins.module_utils import _alerting, _secrets, _specs
-from conftest import GOLDEN, alertmanager, checked, fetch, free_port, program, until
+from alerts import alertmanager_yml, serve
+from conftest import GOLDEN, checked, fetch, free_port, program, until
 
 FIXTURES = sorted(path.name for path in GOLDEN.iterdir() if (path / "prometheus").is_dir())
 NASTY = """a b!c#d$e%f&g'h"i\\j`k@/:{{x}}"""
-INPUT = _specs.load_inputs(_specs.collection_root())["twisterlab_alertmanager"]
 
 
 def config_map(fixture: str, folder: Path) -> Path:
@@ -35,12 +34,6 @@ def test_promtool_reads_what_is_rendered(fixture: str, tmp_path: Path) -> None:
     folder = config_map(fixture, tmp_path / "config")
     checked(program("promtool"), "check", "config", "--syntax-only", str(folder / "prometheus.yml"))
     checked(program("promtool"), "check", "rules", *map(str, folder.glob("rules-*.yml")))
-
-
-def alertmanager_yml(given: dict[str, Any], **secrets: str) -> str:
-    """Return the configuration as release writes it."""
-    text = _alerting.alertmanager_conf(_specs.merge(INPUT, given), {"namespace": "lab", "domain": "lab.example"})
-    return _secrets.expand(text, secrets)
 
 
 @pytest.mark.parametrize(
@@ -108,25 +101,15 @@ def receiver() -> Iterator[tuple[int, list[tuple[str, dict[str, Any]]]]]:
 
 def test_alerts_arrive_what_explains_them_silences_and_they_end(receiver: Any, start: Any, tmp_path: Path) -> None:
     port, got = receiver
-    mine = free_port()
     urls = {f"alertmanager_{name}_url": f"http://127.0.0.1:{port}/{name}" for name in ("webhook", "slack", "heartbeat")}
-    given = {"webhook": True, "slack": True, "heartbeat": True, "group_wait_seconds": 1, "group_interval_seconds": 1}
-    (tmp_path / "alertmanager.yml").write_text(alertmanager_yml(given, **urls), encoding="utf-8")
-    start(
-        *alertmanager(),
-        f"--config.file={tmp_path}/alertmanager.yml",
-        f"--storage.path={tmp_path}/data",
-        f"--web.listen-address=127.0.0.1:{mine}",
-        "--cluster.listen-address=",
-    )
-    until(lambda: fetch(f"http://127.0.0.1:{mine}/-/ready"), what="alertmanager is ready")
+    server = serve(start, tmp_path, {"webhook": True, "slack": True, "heartbeat": True}, **urls)
 
     def send(name: str, severity: str, ended: bool = False) -> None:
         labels = {"alertname": name, "severity": severity, "job": "twisterlab-api"}
         now = time.time()
         stamp = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + shift)) for shift in (-60, -1 if ended else 600)]
         alert = {"labels": labels, "annotations": {"summary": name}, "startsAt": stamp[0], "endsAt": stamp[1]}
-        fetch(f"http://127.0.0.1:{mine}/api/v2/alerts", [alert])
+        server.json("/api/v2/alerts", body=[alert])
 
     def arrived(path: str, name: str, status: str) -> bool:
         return any(

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module twisterlab.platform.edge_verify; the action plugin of the same name shows a line a check."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: edge_verify
+short_description: Prove that the public names are served over TLS, and only as they should be
+version_added: 0.1.0
+author:
+  - The twisterlab.platform founders
+description:
+  - Reads the Ingresses of the stack and asks every name of theirs as somebody outside does, from the machine that runs this task. The names need not be known to any DNS.
+  - Checked are that the certificate is of the stack's authority (or of one that this machine trusts), what a stranger is answered, that plain HTTP leads to HTTPS with 308, that
+    browsers are told to stay there, the password of Prometheus' name, that an unknown name gets 404, that TLS below 1.2 is refused, and that a request above the limit gets 413.
+  - Needs the rights to list Ingresses and to read the Secrets of the certificate and C(twisterlab-secrets).
+options:
+  namespace:
+    description: Namespace of the stack.
+    type: str
+    default: twisterlab
+  address:
+    description: Address of the ingress controller. Empty is what it wrote into the status of the Ingress.
+    type: str
+    default: ''
+  http_port:
+    description: Its port of HTTP.
+    type: int
+    default: 80
+  https_port:
+    description: Its port of HTTPS.
+    type: int
+    default: 443
+  authority_file:
+    description: File with the certificate of who signs. Empty is C(ca.crt) of the Secret of the certificate or, where there is none, what this machine trusts.
+    type: path
+  prometheus_user:
+    description: Account of Prometheus' name.
+    type: str
+    default: admin
+  body_megabytes:
+    description: Size of a request above which it is refused.
+    type: int
+    default: 10
+  timeout:
+    description: Seconds that one request may take.
+    type: float
+    default: 10
+  conclude:
+    description: Whether a failed check fails the task. With V(false) only RV(checks) says so.
+    type: bool
+    default: true
+extends_documentation_fragment:
+  - twisterlab.platform.cluster
+  - twisterlab.platform.attributes
+  - kubernetes.core.k8s_auth_options
+attributes:
+  check_mode:
+    description: It changes nothing in any case.
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+  action:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Prove the edge
+  twisterlab.platform.edge_verify:
+    namespace: twisterlab
+
+- name: Prove the edge of a local cluster with other ports
+  twisterlab.platform.edge_verify:
+    address: 127.0.0.1
+    http_port: 8080
+    https_port: 8443
+"""
+
+RETURN = r"""
+msg:
+  description: A summary or, with a failure, a sentence for everything that is wrong.
+  returned: always
+  type: str
+  sample: "edge old TLS: TLSv1.1 is accepted"
+checks:
+  description: Everything that was looked at.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - name: http api.twisterlab.local
+      tag: edge
+      state: ok
+      seconds: 0.01
+      evidence: 308 to https://api.twisterlab.local/health
+"""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.twisterlab.platform.plugins.module_utils import _checks, _edge, _kube, _sealed, _secrets
+from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds as kinds
+from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
+from ansible_collections.twisterlab.platform.plugins.module_utils._checks import Check
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError, Refused
+
+
+def sites(ingresses: list[objects.Object]) -> list[_edge.Site]:
+    """Every name of some Ingresses with the Service it leads to."""
+    found = []
+    for ingress in ingresses:
+        for rule in (ingress.get("spec") or {}).get("rules") or []:
+            path = ((rule.get("http") or {}).get("paths") or [{}])[0]
+            service = ((path.get("backend") or {}).get("service") or {}).get("name", "")
+            found.append(_edge.Site(str(rule.get("host")), str(service)))
+    return found
+
+
+def published(ingresses: list[objects.Object]) -> str:
+    """The address that the controller wrote into the status of an Ingress."""
+    for ingress in ingresses:
+        for entry in ((ingress.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []:
+            found = entry.get("ip") or entry.get("hostname")
+            if found:
+                return str(found)
+    raise Refused(
+        "No ingress controller has taken the Ingress twisterlab-ingress, as its status has no address: "
+        "look whether one serves its class, or name its address in verify_edge_address."
+    )
+
+
+def secret(cluster: _kube.Cluster, name: str, namespace: str) -> dict[str, str]:
+    """What a Secret holds, in clear."""
+    return _secrets.decode((cluster.get(kinds.SECRET, name, namespace) or {}).get("data"))
+
+
+def look(module: AnsibleModule) -> list[Check]:
+    """Every check; the one of an edge that is not there is skipped."""
+    params: dict[str, Any] = module.params
+    cluster, namespace = _kube.Cluster(params), str(params["namespace"])
+    ingresses = cluster.list(kinds.INGRESS, namespace, labels=objects.OURS_SELECTOR)
+    if not ingresses:
+        sentence = f"there is no Ingress of the stack in namespace {namespace}"
+        return [Check("names", _checks.SKIPPED, sentence, 0.0, _edge.TAG)]
+    password = secret(cluster, _secrets.SECRET_NAME, namespace).get("prometheus_password", "")
+    module.no_log_values |= {password, base64.b64encode(password.encode()).decode()}
+    served = (ingresses[0]["spec"].get("tls") or [{}])[0].get("secretName", "")
+    authority = secret(cluster, served, namespace).get(_sealed.AUTHORITY, "")
+    if params["authority_file"]:
+        authority = Path(params["authority_file"]).expanduser().read_text(encoding="utf-8")
+    door = _edge.Door(
+        params["address"] or published(ingresses),
+        params["http_port"],
+        params["https_port"],
+        authority,
+        params["timeout"],
+    )
+    return _edge.verify(door, sites(ingresses), (params["prometheus_user"], password), params["body_megabytes"])
+
+
+def main() -> None:
+    """Verify."""
+    module = AnsibleModule(
+        argument_spec=_kube.argument_spec(
+            namespace={"type": "str", "default": "twisterlab"},
+            address={"type": "str", "default": ""},
+            http_port={"type": "int", "default": 80},
+            https_port={"type": "int", "default": 443},
+            authority_file={"type": "path"},
+            prometheus_user={"type": "str", "default": "admin"},
+            body_megabytes={"type": "int", "default": 10},
+            timeout={"type": "float", "default": 10.0},
+            conclude={"type": "bool", "default": True},
+        ),
+        supports_check_mode=True,
+    )
+    if _kube.IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib("kubernetes"), exception=_kube.IMPORT_ERROR)
+    _kube.hide(module)
+    try:
+        checks = [check.data() for check in look(module)]
+    except PlatformError as error:
+        checks = [check.data() for check in _edge.unreachable(str(error))]
+    except OSError as error:
+        module.fail_json(
+            msg=f"The file {error.filename} of authority_file cannot be read: {error.strerror}.", checks=[]
+        )
+    result = _checks.concluded(checks)
+    if _checks.failures(checks) and module.params["conclude"]:
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Secrets beside `twisterlab-secrets`: filled from it, or a certificate; written once, never shown, removed by a purge only."""
+
+from __future__ import annotations
+
+import base64
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from ansible_collections.twisterlab.platform.plugins.module_utils import _destroy, _sealed, _secrets
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import Refused
+from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
+from kube_fake import NAMESPACE, FakeCluster, manifest, namespace
+from test_release import ME, Run
+
+AUTH: dict[str, Any] = {"name": "twisterlab-prometheus-auth", "data": {"auth": "admin:{password:htpasswd}\n"}}
+CERTIFICATE: dict[str, Any] = {
+    "name": "twisterlab-tls",
+    "certificate": {
+        "authority": "twisterlab-ca",
+        "domain": "lab.local",
+        "hosts": ["api.lab.local"],
+        "days": 90,
+        "renew_percent": 33,
+    },
+}
+TITLES = ["Secret/twisterlab-ca", "Secret/twisterlab-tls", "Secret/twisterlab-prometheus-auth"]
+
+
+def edge(*sealed: dict[str, Any]) -> list[Component]:
+    keys = [{"name": "password", "generated": {"length": 32}}]
+    component = Component("ingress", [manifest("ConfigMap", "conf", "ingress", data={"a": "1"})], keys)
+    component.sealed = list(sealed)
+    return [Component("base", [namespace()]), component]
+
+
+def values(run: Run, name: str) -> dict[str, str]:
+    return _secrets.decode(run.live("Secret", name)["data"])
+
+
+def test_they_are_made_on_the_first_release_and_the_second_writes_nothing() -> None:
+    run = Run()
+    answer = run(edge(CERTIFICATE, AUTH))
+    assert [title for title in answer.progress.created if title in TITLES] == TITLES
+    assert run.live("Secret", "twisterlab-tls")["type"] == "kubernetes.io/tls"
+    assert values(run, "twisterlab-tls")["ca.crt"] == values(run, "twisterlab-ca")["tls.crt"]
+    assert answer.authorities == {"twisterlab-ca": values(run, "twisterlab-ca")["tls.crt"]}
+    # htpasswd -s makes the same of "password".
+    assert _secrets.expand("{p:htpasswd}", {"p": "password"}) == "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="
+    run.finish()
+    answer = run(edge(CERTIFICATE, AUTH))
+    assert not answer.progress.touched
+    assert not [call for call in run.cluster.writes() if "Secret" in call]
+
+
+def test_a_certificate_is_renewed_on_a_release_and_the_reason_is_told() -> None:
+    run = Run()
+    run(edge(CERTIFICATE))
+    before = values(run, "twisterlab-tls"), values(run, "twisterlab-ca")
+    run.cluster.clock.seconds += timedelta(days=70).total_seconds()
+    answer = run(edge(CERTIFICATE))
+    assert answer.progress.changed == ["Secret/twisterlab-tls"]
+    assert any("22% of its lifetime was left" in sentence for sentence in answer.warnings)
+    assert values(run, "twisterlab-ca") == before[1]
+    assert values(run, "twisterlab-tls")["tls.key"] != before[0]["tls.key"]
+
+
+def test_another_password_changes_what_is_filled_from_it() -> None:
+    run = Run()
+    run(edge(AUTH))
+    answer = run(edge(AUTH), supplied={"password": "another one"})
+    assert "Secret/twisterlab-prometheus-auth" in answer.progress.changed
+    wanted = _secrets.expand("admin:{p:htpasswd}\n", {"p": "another one"})
+    assert values(run, "twisterlab-prometheus-auth") == {"auth": wanted}
+
+
+def test_check_mode_tells_and_writes_nothing() -> None:
+    run = Run()
+    answer = run(edge(CERTIFICATE, AUTH), check_mode=True)
+    assert [title for title in answer.progress.created if title in TITLES] == TITLES
+    assert not run.cluster.writes()
+
+
+def test_no_value_is_in_differences_warnings_or_records() -> None:
+    run = Run()
+    answers = [run(edge(CERTIFICATE, AUTH))]
+    run.cluster.clock.seconds += timedelta(days=70).total_seconds()
+    answers.append(run(edge(CERTIFICATE, AUTH)))
+    shown = str([(answer.diff, answer.warnings, vars(answer.progress)) for answer in answers])
+    records = str([obj for (kind, _ns, _name), obj in run.cluster.store.items() if kind == "ConfigMap"])
+    for name in ("twisterlab-ca", "twisterlab-tls", "twisterlab-prometheus-auth"):
+        for key, value in values(run, name).items():
+            if key not in ("tls.crt", "ca.crt"):
+                for form in (value, base64.b64encode(value.encode()).decode()):
+                    assert form not in shown
+                    assert form not in records
+
+
+def test_a_secret_of_somebody_else_is_not_taken() -> None:
+    run = Run()
+    run(edge())
+    theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "twisterlab-tls"}, "data": {}}
+    run.cluster.put(theirs)
+    with pytest.raises(Refused, match="Secret/twisterlab-tls exists in namespace shop and is not ours"):
+        run(edge(CERTIFICATE))
+
+
+def test_a_secret_that_must_be_there() -> None:
+    existing = {"name": "mine", "existing": ["tls.crt", "tls.key"]}
+    run = Run()
+    with pytest.raises(
+        Refused,
+        match=r"Secret/mine of namespace shop does not exist: make it with 'kubectl -n shop create secret tls mine",
+    ):
+        run(edge(existing))
+    assert not run.cluster.writes()
+    run(edge())
+    secret: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "mine"},
+        "data": {"tls.crt": ""},
+    }
+    run.cluster.put(secret)
+    with pytest.raises(Refused, match=r"has no tls\.key"):
+        run(edge(existing))
+    secret["data"]["tls.key"] = ""
+    run.cluster.put(secret)
+    run(edge(existing))
+    assert run.live("Secret", "mine")["data"] == {"tls.crt": "", "tls.key": ""}
+
+
+def test_destroy_keeps_them_and_purge_removes_them() -> None:
+    run = Run()
+    run(edge(CERTIFICATE, AUTH))
+
+    def destroy(purge: bool) -> _destroy.Removal:
+        return _destroy.Destroy(
+            run.cluster, run.cluster.clock, NAMESPACE, ME, purge, False, dead=lambda identity, running: False
+        ).run(10)
+
+    kept = [title for title, _why in destroy(False).kept]
+    assert set(TITLES) <= set(kept)
+    assert set(TITLES) <= set(destroy(True).deleted)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"name": "other", "data": {"a": "{password}"}},
+        {"name": "twisterlab-tls"},
+        {"name": "twisterlab-tls", "data": {"a": "b"}, "existing": ["a"]},
+        {"name": "twisterlab-tls", "certificate": {"domain": "lab.local"}},
+        {"name": "", "existing": ["a"]},
+        {"name": "twisterlab-prometheus-auth", "data": {"auth": "{password:unknown}"}},
+    ],
+)
+def test_what_is_no_declaration_is_refused(declared: dict[str, Any]) -> None:
+    with pytest.raises(Refused):
+        _sealed.check([declared])
+
+
+def test_the_fake_is_not_needed_for_good_ones() -> None:
+    _sealed.check([CERTIFICATE, AUTH, {"name": "mine", "existing": ["tls.crt"]}])
+    assert _sealed.decide(FakeCluster(), NAMESPACE, [], {}, FakeCluster().now()).writes == []
