@@ -307,8 +307,11 @@ def sentence(error: ApiError, step: Step) -> str:
     return message
 
 
-def ingress_conflicts(api: Api, steps: list[Step], namespace: str) -> None:
+def ingress_conflicts(api: Api, steps: list[Step], namespace: str) -> list[str]:
     """Refuse a host name that an Ingress of another namespace serves already.
+
+    Returns:
+        A sentence when that could not be checked.
 
     Raises:
         Refused: with the host and its owner.
@@ -321,11 +324,13 @@ def ingress_conflicts(api: Api, steps: list[Step], namespace: str) -> None:
         if rule.get("host")
     }
     if not wanted:
-        return
+        return []
     try:
         found = api.list(kinds.INGRESS)
     except ApiError:
-        return
+        return [
+            "Whether another namespace serves a public name of this release was not checked: no permission to list Ingresses of all namespaces."
+        ]
     for item in found:
         other = objects.meta(item).get("namespace")
         for rule in (item.get("spec") or {}).get("rules") or []:
@@ -335,6 +340,7 @@ def ingress_conflicts(api: Api, steps: list[Step], namespace: str) -> None:
                     f"The host {host} of {objects.title(wanted[host].desired)} belongs to Ingress/{objects.name(item)} of namespace {other}: "
                     "set twisterlab_domain to another domain."
                 )
+    return []
 
 
 def superfluous(live: Inventory, desired: list[Object], components: set[str]) -> tuple[list[Object], list[Object]]:

@@ -340,11 +340,8 @@ class Preflight:
         self.findings.namespace_state = _namespace.state(found, self._namespace)
 
     def _check_rights(self) -> None:
-        kinds_made = {
-            "networkpolicies": self._policies,
-            "ingresses": self._ingress_class,
-            "cronjobs": self._ingress_class,
-        }
+        edge = self._ingress_class
+        kinds_made = {"networkpolicies": self._policies, "ingresses": edge, "cronjobs": edge, "secrets": edge}
         needed = list(_rights.needed(_rights.RELEASE, *([_rights.ROLES] if self._roles else [])))
         needed += [right for right in _rights.needed(_rights.TIERS) if kinds_made.get(right.resource)]
         if self.findings.namespace_state == _namespace.ABSENT:

@@ -207,7 +207,7 @@ class Release:
         if progress.phase == START:
             if not progress.fresh:
                 self._size()
-            _plan.ingress_conflicts(self._api, self._steps, self._options.namespace)
+            self._answer.warnings += _plan.ingress_conflicts(self._api, self._steps, self._options.namespace)
             if self._start_smoke():
                 return
             progress.phase = APPLY
@@ -252,7 +252,7 @@ class Release:
         self._collect(None)
         self._steps = _plan.offline(self._desired, self._api)
         self._size()
-        _plan.ingress_conflicts(self._api, self._steps, self._options.namespace)
+        self._answer.warnings += _plan.ingress_conflicts(self._api, self._steps, self._options.namespace)
         found = self._api.apply(mine)
         self._answer.progress.created.append(objects.title(mine))
         self._answer.progress.fresh = True

@@ -47,15 +47,15 @@ class Right:
 
 
 _WRITE = ("get", "list", "create", "patch", "delete")
-_SECRET, _LEASE = (_secrets.SECRET_NAME, *_sealed.NAMES), (_lease.LEASE_NAME,)
+_SECRET, _SEALED, _LEASE = (_secrets.SECRET_NAME,), _sealed.NAMES, (_lease.LEASE_NAME,)
 
 RIGHTS: tuple[Right, ...] = (
     Right("", "configmaps", _WRITE, RELEASE, "configuration; the records of the last ten releases"),
     Right("", "services", _WRITE, RELEASE, "addresses of the tiers"),
     Right("", "serviceaccounts", _WRITE, RELEASE, "an account for each tier's pods"),
     Right("", "persistentvolumeclaims", ("get", "list", "create", "patch"), RELEASE, "volumes; never removed by a release"),
-    Right("", "secrets", ("get", "update"), RELEASE, "the stack's own Secrets, and no other", _SECRET),
-    Right("", "secrets", ("create",), RELEASE, "the first deploy makes them"),
+    Right("", "secrets", ("get", "update"), RELEASE, "the stack's own Secret", _SECRET),
+    Right("", "secrets", ("create",), RELEASE, "the first deploy makes it"),
     Right("", "pods", ("get", "list", "create", "delete"), RELEASE, "judging; a throw-away pod tries a new image; a stuck pod is removed"),
     Right("", "pods/log", ("get",), RELEASE, "the last lines of what is broken"),
     Right("", "events", ("list",), RELEASE, "why something does not start"),
@@ -77,16 +77,17 @@ RIGHTS: tuple[Right, ...] = (
     Right("batch", "cronjobs", ("list", "watch"), ROLES, "held by kube-state-metrics"),
     Right("batch", "jobs", _WRITE, TIERS, "jobs of tiers"),
     Right("batch", "cronjobs", _WRITE, TIERS, "scheduled jobs of tiers"),
+    Right("", "secrets", ("get", "update"), TIERS, "certificates and passwords of the edge; held by the nightly renewal", _SEALED),
+    Right("cert-manager.io", "certificates", _WRITE, TIERS, "certificates, where cert-manager makes them"),
+    Right("cert-manager.io", "issuers", _WRITE, TIERS, "the same"),
     Right("networking.k8s.io", "networkpolicies", _WRITE, TIERS, "who may talk to whom"),
     Right("networking.k8s.io", "ingresses", _WRITE, TIERS, "public names"),
-    Right("cert-manager.io", "issuers", _WRITE, TIERS, "where cert-manager makes the certificate"),
-    Right("cert-manager.io", "certificates", _WRITE, TIERS, "the same"),
     Right("", "namespaces", ("get",), LOOK, "whether the namespace is ours; this one only, and no right to change it"),
     Right("", "pods/exec", ("get", "create"), VERIFY, "MCP over stdio; Postgres is asked for a ticket's row"),
     Right("", "pods/portforward", ("get", "create"), VERIFY, "Prometheus, Alertmanager, Grafana and the MCP servers are asked"),
     Right("", "services/proxy", ("get",), VERIFY, "a ticket is read through the API where Postgres is elsewhere", ("twisterlab-api:http",)),
     Right("", "persistentvolumeclaims", ("delete",), DESTROY, "a confirmed purge"),
-    Right("", "secrets", ("delete",), DESTROY, "a confirmed purge", _SECRET),
+    Right("", "secrets", ("delete",), DESTROY, "a confirmed purge", (*_SECRET, *_SEALED)),
     Right("coordination.k8s.io", "leases", ("delete",), DESTROY, "a purge ends its own hold", _LEASE),
 )  # fmt: skip
 
