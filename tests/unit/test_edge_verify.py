@@ -67,8 +67,9 @@ class Controller(http.server.BaseHTTPRequestHandler):
         """Refuse what is too large, and whoever has no token."""
         length = int(self.headers["Content-Length"])
         if length > LIMIT * _edge.MEGABYTE and self.fault != "no limit":
-            self.close_connection = True
             self.answer(413)
+            # As real ones linger: closed over what was not read, the connection would be reset and the answer lost.
+            self.rfile.read(length)
             return
         self.rfile.read(length)
         self.answer(401 if self.headers["Host"].startswith("mcp-") else 200)
