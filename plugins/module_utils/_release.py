@@ -305,10 +305,9 @@ class Release:
             self._answer.unseen = self._live.unseen
         self._desired = found
         self._answer.total = len(found)
-        sealed = [(item.component, one) for item in self._staged for one in item.sealed]
         needed = (
             self._declarations
-            or sealed
+            or self._declared_sealed()
             or any(objects.secret_keys(objects.pod_spec(obj), _secrets.SECRET_NAME) for obj in found)
         )
         if needed:
@@ -316,10 +315,18 @@ class Release:
                 self._api, options.namespace, self._declarations, options.supplied, exists=namespace is not None
             )
             self._prepare()
-        if sealed and self._vault is not None:
-            exists = namespace is not None
+            self._seal(exists=namespace is not None)
+
+    def _declared_sealed(self) -> list[tuple[str, Object]]:
+        """Pairs of a component and what it wants in a Secret of its own."""
+        return [(item.component, one) for item in self._staged for one in item.sealed]
+
+    def _seal(self, exists: bool = True) -> None:
+        """Decide the Secrets that are made from the one."""
+        declared = self._declared_sealed()
+        if declared and self._vault is not None:
             values, now = self._vault.resolution.values, self._api.now()
-            self._sealed = _sealed.decide(self._api, options.namespace, sealed, values, now, exists)
+            self._sealed = _sealed.decide(self._api, self._options.namespace, declared, values, now, exists)
             self._answer.authorities = self._sealed.authorities
 
     def _prepare(self) -> None:
@@ -516,9 +523,7 @@ class Release:
             # Somebody else's values won the race: the pods must be told those.
             self._prepare()
             self._steps = _plan.make(self._api, self._desired, self._live, self._answer.progress.fresh)
-            sealed = [(item.component, one) for item in self._staged for one in item.sealed]
-            values = self._vault.resolution.values
-            self._sealed = _sealed.decide(self._api, self._options.namespace, sealed, values, self._api.now())
+            self._seal()
         self._note_secret()
 
     def _write_sealed(self) -> None:
