@@ -152,13 +152,13 @@ def convert(option: Option, value: Any) -> Any:
 
 
 def _over(default: Any, value: Any) -> Any:
-    """Merge free-form dicts; a null removes the default's key."""
+    """Merge free-form dicts; a null removes the default's key, and stays where there is none: the role may derive one."""
     if not isinstance(default, Mapping) or not isinstance(value, Mapping):
         return copy.deepcopy(value)
     merged = dict(default)
     for key, item in value.items():
-        if item is None:
-            merged.pop(key, None)
+        if item is None and key in merged:
+            del merged[key]
         else:
             merged[key] = _over(merged.get(key), item)
     return merged

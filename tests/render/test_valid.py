@@ -254,6 +254,15 @@ def test_the_namespace_enforces_the_standard(objects: list[dict[str, Any]]) -> N
         assert re.fullmatch(r"v1\.\d+", labels[f"pod-security.kubernetes.io/{mode}-version"])
 
 
+def test_a_null_removes_what_is_derived(rendered: Path) -> None:
+    found = {(item["kind"], item["metadata"]["name"]): item for item in _objects(rendered / "changed")}
+    for name, gone in (("twisterlab-api", {"SECRET_KEY", "POSTGRES_USER"}), ("grafana", {"GF_NEWS_NEWS_FEED_ENABLED"})):
+        (container,) = found["Deployment", name]["spec"]["template"]["spec"]["containers"]
+        assert not gone & {variable["name"] for variable in container["env"]}
+    annotations = found["Ingress", "twisterlab-ingress"]["metadata"]["annotations"]
+    assert "nginx.ingress.kubernetes.io/proxy-send-timeout" not in annotations
+
+
 def test_disabled_tiers_render_nothing(rendered: Path) -> None:
     assert sorted(path.name for path in (rendered / "external").iterdir()) == [
         "alertmanager",

@@ -106,7 +106,9 @@ def edge(folder: Path, fault: str = "") -> Iterator[_edge.Door]:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     signer = certificates.keep(DOMAIN, hosts, now) if fault == "another authority" else kept
     try:
-        yield _edge.Door("127.0.0.1", servers[0].server_port, servers[1].server_port, signer.authority.certificate, 20.0)
+        yield _edge.Door(
+            "127.0.0.1", servers[0].server_port, servers[1].server_port, signer.authority.certificate, 20.0
+        )
     finally:
         for server in servers:
             server.shutdown()
