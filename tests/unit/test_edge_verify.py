@@ -67,7 +67,8 @@ class Controller(http.server.BaseHTTPRequestHandler):
         """Refuse what is too large, and whoever has no token."""
         length = int(self.headers["Content-Length"])
         if length > LIMIT * _edge.MEGABYTE and self.fault != "no limit":
-            self.answer(413)
+            kind = "application/json" if self.fault == "the application's limit" else "text/html"
+            self.answer(413, **{"Content-Type": kind})
             # As real ones linger: closed over what was not read, the connection would be reset and the answer lost.
             self.rfile.read(length)
             return
@@ -143,6 +144,7 @@ def test_an_edge_as_it_should_be(tmp_path: Path) -> None:
         ("every name", "unknown name", "answered with 200 instead of 404"),
         ("old TLS", "old TLS", "TLSv1.1 is accepted"),
         ("no limit", "large request", "answered with 200 instead of 413"),
+        ("the application's limit", "large request", "refused by the application, so the controller let it pass"),
     ],
 )
 def test_each_fault_is_named(fault: str, name: str, sentence: str, tmp_path: Path) -> None:
