@@ -24,14 +24,14 @@ class ActionModule(ClusterAction):
         if result.get("failed"):
             return result
         _stage.clear(folder)
-        check = self._task.check_mode
-        for word, planned, name in (
-            ("created", "would create", "created"),
-            ("changed", "would change", "updated"),
-            ("removed", "would remove", "deleted"),
-        ):
-            if result.get(name):
-                self.say(task_vars, f"{planned if check else word}: {', '.join(result[name])}")
+        self.tell(
+            task_vars,
+            [
+                ("created", "would create", result.get("created")),
+                ("changed", "would change", result.get("updated")),
+                ("removed", "would remove", result.get("deleted")),
+            ],
+        )
         if not result.get("diff"):
             result.pop("diff", None)
         return result

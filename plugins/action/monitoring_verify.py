@@ -41,8 +41,7 @@ class ActionModule(ClusterAction):
             for check in result["checks"]:
                 self.say(task_vars, _checks.line(check))
             checks += result["checks"]
-        result = _checks.concluded(checks)
-        return {**result, "failed": True} if conclude and _checks.failures(checks) else result
+        return _checks.ended(checks, conclude)
 
     def _boards(self, folder: str | None) -> list[dict[str, Any]]:
         path = Path(self._loader.path_dwim(folder)) if folder else _specs.collection_root() / DASHBOARDS

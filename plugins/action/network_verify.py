@@ -39,5 +39,4 @@ class ActionModule(ClusterAction):
             return result
         for check in result["checks"]:
             self.say(task_vars, _checks.line(check))
-        result = _checks.concluded(result["checks"])
-        return {**result, "failed": True} if conclude and _checks.failures(result["checks"]) else result
+        return _checks.ended(result["checks"], conclude)

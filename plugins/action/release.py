@@ -96,14 +96,14 @@ class ActionModule(ClusterAction):
 
     def _tell(self, result: dict[str, Any], task_vars: dict[str, Any]) -> None:
         """List what was (or would be) done."""
-        check = self._task.check_mode
-        for word, planned, titles in (
-            ("created", "would create", result.get("created")),
-            ("changed", "would change", result.get("updated")),
-            ("removed", "would remove", result.get("deleted")),
-            ("restarted", "would restart", result.get("restarted")),
-            ("taken back", "would take back", result.get("taken")),
-            ("kept, though no longer rendered", "would keep, though no longer rendered", result.get("kept")),
-        ):
-            if titles:
-                self.say(task_vars, f"{planned if check else word}: {', '.join(titles)}")
+        self.tell(
+            task_vars,
+            [
+                ("created", "would create", result.get("created")),
+                ("changed", "would change", result.get("updated")),
+                ("removed", "would remove", result.get("deleted")),
+                ("restarted", "would restart", result.get("restarted")),
+                ("taken back", "would take back", result.get("taken")),
+                ("kept, though no longer rendered", "would keep, though no longer rendered", result.get("kept")),
+            ],
+        )

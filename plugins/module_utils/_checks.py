@@ -53,6 +53,18 @@ def concluded(checks: list[dict[str, Any]]) -> dict[str, Any]:
     return {"changed": False, "msg": "\n".join(failures(checks)) or summary(checks), "checks": checks}
 
 
+def ended(checks: list[dict[str, Any]], conclude: bool) -> dict[str, Any]:
+    """The same, failed when a check is and that is to be concluded."""
+    result = concluded(checks)
+    return {**result, "failed": True} if conclude and failures(checks) else result
+
+
+def leave(module: Any, checks: list[dict[str, Any]]) -> None:
+    """End a module that has the option `conclude`."""
+    result = ended(checks, module.params["conclude"])
+    (module.fail_json if result.pop("failed", False) else module.exit_json)(**result)
+
+
 def summary(checks: Iterable[Mapping[str, Any]]) -> str:
     """How many of what, in one sentence; what was skipped is named with its reason."""
     found = list(checks)

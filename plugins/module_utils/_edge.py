@@ -19,6 +19,7 @@ from typing import Any
 
 from ._checks import FAILED, SKIPPED, Check, judged
 from ._errors import PlatformError
+from ._web import Answer
 
 TAG = "edge"
 HSTS = "strict-transport-security"
@@ -31,15 +32,6 @@ class Failed(PlatformError):
 
 class Unmeasured(PlatformError):
     """It cannot be told from here."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One HTTP answer: its status, its headers with names in lower case, the start of its body."""
-
-    status: int
-    headers: Mapping[str, str]
-    text: str
 
 
 @dataclass(frozen=True)

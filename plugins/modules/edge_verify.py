@@ -189,10 +189,7 @@ def main() -> None:
         module.fail_json(
             msg=f"The file {error.filename} of authority_file cannot be read: {error.strerror}.", checks=[]
         )
-    result = _checks.concluded(checks)
-    if _checks.failures(checks) and module.params["conclude"]:
-        module.fail_json(**result)
-    module.exit_json(**result)
+    _checks.leave(module, checks)
 
 
 if __name__ == "__main__":

@@ -286,10 +286,7 @@ def main() -> None:
         checks = [check.data() for part in parts for check in verification.part(part)]
     except PlatformError as error:
         module.fail_json(msg=str(error), checks=[])
-    result = _checks.concluded(checks)
-    if _checks.failures(checks) and module.params["conclude"]:
-        module.fail_json(**result)
-    module.exit_json(**result)
+    _checks.leave(module, checks)
 
 
 if __name__ == "__main__":

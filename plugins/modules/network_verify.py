@@ -144,10 +144,7 @@ def main() -> None:
     except PlatformError as error:
         module.fail_json(msg=str(error), checks=[])
     checks = [check.data() for check in found]
-    result = _checks.concluded(checks)
-    if _checks.failures(checks) and params["conclude"]:
-        module.fail_json(**result)
-    module.exit_json(**result)
+    _checks.leave(module, checks)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,12 @@ class ClusterAction(ActionBase):
         """Show a line at once."""
         Display().display(f"[{self.host(task_vars)}] {text}")
 
+    def tell(self, task_vars: dict[str, Any], done: list[tuple[str, str, list[str] | None]]) -> None:
+        """List what was (or in check mode would be) done: the word for it, the word for a plan, titles of objects."""
+        for word, planned, titles in done:
+            if titles:
+                self.say(task_vars, f"{planned if self._task.check_mode else word}: {', '.join(titles)}")
+
     def authentication(self) -> dict[str, Any]:
         """The task's options for reaching the cluster, with a relative or vaulted kubeconfig made readable."""
         found = {
