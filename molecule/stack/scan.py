@@ -49,8 +49,13 @@ def places(files: list[str]) -> Iterator[tuple[str, str]]:
     kinds = kubectl("api-resources", "--namespaced", "--verbs=list", "--output=name").split()
     for kind in sorted(set(kinds) - {"secrets"}):
         yield kind, kubectl("get", kind, "--output=json", "--show-managed-fields")
-    for pod in kubectl("get", "pods", "--output=name").split():
-        yield f"log of {pod}", kubectl("logs", pod, "--all-containers", "--tail=-1")
+    for pod in kubectl("get", "pods", "--output=name", "--field-selector=status.phase!=Pending").split():
+        try:
+            yield f"log of {pod}", kubectl("logs", pod, "--all-containers", "--tail=-1")
+        except subprocess.CalledProcessError as error:
+            # A pod that an ended roll-out took away since it was listed has no log any more.
+            if "not found" not in error.stderr:
+                sys.exit(f"{pod}: {error.stderr}")
 
 
 if __name__ == "__main__":
