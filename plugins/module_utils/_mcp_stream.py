@@ -132,6 +132,10 @@ class Exec:
         except (OSError, websocket.WebSocketException) as error:
             raise Ended(f"the server {self._gone()}") from error
 
+    def feed(self, text: str) -> None:
+        """Write a text as it is."""
+        self._stream.write_channel(_STDIN, text.encode())
+
     def receive(self, seconds: float) -> bytes:
         """Read a line."""
         until = time.monotonic() + seconds
@@ -233,10 +237,16 @@ class Exec:
         return f"ended: {failure}" if failure else ("ended with code 0" if self._status else "is no longer connected")
 
 
-def run(cluster: Cluster, where: Target, seconds: float) -> tuple[bool, str, str]:
-    """Run a program that needs no input: whether it ended well, its stdout, its last words on stderr."""
-    program = Exec(cluster, where, seconds, stdin=False)
+def run(cluster: Cluster, where: Target, seconds: float, text: str = "") -> tuple[bool, str, str]:
+    """Run a program: whether it ended well, its stdout, its last words on stderr.
+
+    Args:
+        text: its input. Its end is not told to the program, which must know when it has all.
+    """
+    program = Exec(cluster, where, seconds, stdin=bool(text))
     try:
+        if text:
+            program.feed(text)
         good, text = program.output(seconds)
         return good, text, program.words()
     finally:

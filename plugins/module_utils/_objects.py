@@ -21,6 +21,8 @@ OURS_SELECTOR = ",".join(f"{key}={value}" for key, value in OURS.items())
 NEEDS = "twisterlab.io/needs"
 #: Annotation of a pod template: the ConfigMaps, by name, that the running pod reads anew by itself.
 RELOADS = "twisterlab.io/reloads"
+#: Keys of the Secret, by commas, that the running pod reads anew by itself.
+RELOADS_KEYS = "twisterlab.io/reloads-keys"
 KEEP = "twisterlab.io/keep"
 RECORD = "twisterlab.io/record"
 SMOKE = "twisterlab.io/smoke"

@@ -129,7 +129,8 @@ def add_checksums(
     """Annotate pod templates with digests of the Secret's keys and ConfigMaps they refer to, so that a change rolls them.
 
     A ConfigMap that is not staged in this run counts with what is in the cluster: a partial run must not roll pods.
-    One that is named in the template's annotation `twisterlab.io/reloads` is read anew by the running pod and left out.
+    One that is named in the template's annotation `twisterlab.io/reloads` is read anew by the running pod and left out, and so
+    is a key of the Secret in `twisterlab.io/reloads-keys`: a server is told of a new password without a restart.
     """
     configs = {objects.name(obj): obj for obj in live.live.values() if obj.get("kind") == "ConfigMap"}
     configs.update({objects.name(obj): obj for obj in found if obj["kind"] == "ConfigMap"})
@@ -139,10 +140,11 @@ def add_checksums(
             continue
         spec = template.get("spec") or {}
         notes = {}
-        keys = objects.secret_keys(spec, secret)
+        given = objects.meta(template).get("annotations") or {}
+        keys = objects.secret_keys(spec, secret) - set(str(given.get(objects.RELOADS_KEYS) or "").split(","))
         if keys:
             notes[f"checksum/secret-{secret}"] = _secrets.checksum(values, keys)
-        reloaded = str((objects.meta(template).get("annotations") or {}).get(objects.RELOADS) or "").split(",")
+        reloaded = str(given.get(objects.RELOADS) or "").split(",")
         for name in objects.config_names(spec):
             if name in configs and name not in reloaded:
                 notes[f"checksum/config-{name}"] = _secrets.config_checksum(configs[name])

@@ -10,6 +10,8 @@ from typing import Any
 from . import _secrets
 
 SECRET = _secrets.SECRET_NAME
+#: The file that holds `requirepass` alone.
+REDIS_AUTH = "/etc/twisterlab/auth.conf"
 
 
 def without_empty(value: Any) -> Any:
@@ -71,7 +73,7 @@ def secret_declarations(keys: Iterable[str], known: Mapping[str, Mapping[str, An
             continue
         declaration = dict(known.get(key, {"supplied": True}))
         wanted[key] = {"name": key} | declaration
-        queue += _secrets.references(declaration.get("derived", ""), key)
+        queue += _secrets.references(declaration.get("derived") or declaration.get("initial") or "", key)
     return [wanted[key] for key in sorted(wanted)]
 
 
@@ -96,8 +98,8 @@ def peer_urls(ports: Mapping[str, int], enabled: Mapping[str, bool], besides: st
 
 
 def redis_conf(directives: Mapping[str, Any]) -> str:
-    """Return the template of redis.conf: the password, which release quotes as the file wants, and the directives."""
-    lines = ["# Made by twisterlab.platform from twisterlab_redis.", "requirepass {redis_password:quoted}"]
+    """Return the template of redis.conf: the directives, and where the password is, which changes without a restart."""
+    lines = ["# Made by twisterlab.platform from twisterlab_redis.", f"include {REDIS_AUTH}"]
     for name, value in directives.items():
         if value is None:
             continue

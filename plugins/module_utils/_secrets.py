@@ -24,6 +24,7 @@ SALT_KEY = "checksum_salt"
 KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 ALPHABET = string.ascii_letters + string.digits
 LONGEST = 512
+FORMS = ("generated", "derived", "supplied", "initial")
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -37,12 +38,14 @@ class Declaration:
         generated: the length in characters when it is generated, else 0.
         derived: the format when it is derived, else None.
         supplied: whether somebody must supply it.
+        initial: the format of its first value, which is then kept, else None.
     """
 
     name: str
     generated: int = 0
     derived: str | None = None
     supplied: bool = False
+    initial: str | None = None
 
 
 @dataclass
@@ -64,18 +67,18 @@ def parse(raw: Iterable[dict[str, Any]]) -> list[Declaration]:
     """Read declarations as a tier writes them.
 
     Raises:
-        Refused: with the key and the three forms that exist.
+        Refused: with the key and the forms that exist.
     """
     found: dict[str, Declaration] = {}
     for item in raw:
         name = str(item.get("name", ""))
         if not KEY_NAME.fullmatch(name):
             raise Refused(f"The secret key {name!r} is no name of a key: use letters, digits, '.', '_' and '-'.")
-        kinds = [word for word in ("generated", "derived", "supplied") if item.get(word) not in (None, False)]
-        unknown = sorted(set(item) - {"name", "generated", "derived", "supplied"})
+        kinds = [word for word in FORMS if item.get(word) not in (None, False)]
+        unknown = sorted(set(item) - {"name", *FORMS})
         if len(kinds) != 1 or unknown:
             raise Refused(
-                f"The declaration of the secret key {name} must have exactly one of generated: {{length: 32}}, derived: <format>, supplied: true"
+                f"The declaration of the secret key {name} must have exactly one of generated: {{length: 32}}, derived: <format>, initial: <format>, supplied: true"
                 + (f"; it has the unknown word {unknown[0]}." if unknown else ".")
             )
         declaration = _one(name, kinds[0], item[kinds[0]])
@@ -90,13 +93,13 @@ def parse(raw: Iterable[dict[str, Any]]) -> list[Declaration]:
 def _one(name: str, kind: str, value: Any) -> Declaration:
     if kind == "supplied":
         return Declaration(name, supplied=True)
-    if kind == "derived":
+    if kind in ("derived", "initial"):
         if not isinstance(value, str):
             raise Refused(
-                f"The derived secret key {name} needs a text as its format, such as 'redis://:{{redis_password:url}}@redis:6379/0'."
+                f"The {kind} secret key {name} needs a text as its format, such as 'redis://:{{redis_password:url}}@redis:6379/0'."
             )
         references(value, name)
-        return Declaration(name, derived=value)
+        return Declaration(name, derived=value) if kind == "derived" else Declaration(name, initial=value)
     length = value.get("length", 32) if isinstance(value, dict) else value
     try:
         length = int(length)
@@ -195,7 +198,8 @@ def resolve(
         Refused: a supplied key is neither given nor there, or a format refers to a key that nobody makes.
     """
     result = Resolution(values=dict(existing))
-    plain = [item for item in declarations if item.derived is None]
+    waiting: list[Declaration] = []
+    plain = [item for item in declarations if item.derived is None and item.initial is None]
     for item in plain:
         if supplied.get(item.name) not in (None, ""):
             _set(result, existing, item.name, str(supplied[item.name]))
@@ -209,14 +213,24 @@ def resolve(
             )
     if SALT_KEY not in result.values:
         _set(result, existing, SALT_KEY, choose(32))
-    _derive([item for item in declarations if item.derived is not None], result, existing, supplied)
+    # What is kept once it is there needs no format any more.
+    for item in declarations:
+        if item.initial is not None and item.name in existing and not supplied.get(item.name):
+            continue
+        if item.initial is not None or item.derived is not None:
+            waiting.append(item)
+    _derive(waiting, result, existing, supplied)
     return result
+
+
+def _format(item: Declaration) -> str:
+    return item.derived if item.derived is not None else (item.initial or "")
 
 
 def _derive(waiting: list[Declaration], result: Resolution, existing: dict[str, str], supplied: dict[str, str]) -> None:
     pending = {item.name: item for item in waiting}
     while pending:
-        ready = [item for item in pending.values() if not set(references(item.derived or "", item.name)) & set(pending)]
+        ready = [item for item in pending.values() if not set(references(_format(item), item.name)) & set(pending)]
         if not ready:
             raise Refused(
                 f"The derived secret keys {', '.join(sorted(pending))} refer to each other in a circle: let one of them use plain keys."
@@ -226,13 +240,13 @@ def _derive(waiting: list[Declaration], result: Resolution, existing: dict[str, 
                 # A whole DSN given by the user is worth more than one put together here.
                 _set(result, existing, item.name, str(supplied[item.name]))
             else:
-                missing = [key for key in references(item.derived or "", item.name) if key not in result.values]
+                missing = [key for key in references(_format(item), item.name) if key not in result.values]
                 if missing:
                     raise Refused(
                         f"The derived secret key {item.name} refers to {missing[0]}, which no staged component declares and the Secret does not hold: "
                         "deploy the tier that makes it, or supply it in twisterlab_secrets."
                     )
-                _set(result, existing, item.name, expand(item.derived or "", result.values))
+                _set(result, existing, item.name, expand(_format(item), result.values))
             del pending[item.name]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from . import _kinds as kinds
 from . import _objects as objects
-from . import _secrets
+from . import _rotation, _secrets
 from ._api import Api
 from ._errors import ApiError, PlatformError, Refused
 from ._objects import Object
@@ -64,7 +64,13 @@ def decide(
     before = _secrets.decode((live or {}).get("data"))
     resolution = _secrets.resolve(declarations, before, supplied, _secrets.random_text(secrets.choice))
     vault = Vault(live, resolution)
+    own = {item.name for item in declarations if item.generated}
     for key in resolution.changed:
+        if supplied.get(key) and key in _rotation.KEPT & own:
+            raise Refused(
+                f"The supplied value of {key} is not the one in use, and a server keeps that in its own data: "
+                "run playbooks/rotate_secrets.yml with the same inventory, which tells the server too."
+            )
         if supplied.get(key) and any(item.name == key for item in declarations):
             vault.warnings.append(
                 f"The supplied value of {key} is not the one in use: pods that refer to it are restarted; "

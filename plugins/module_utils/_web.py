@@ -57,8 +57,9 @@ class Web:
         fields: Mapping[str, str] | None = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
+        method: str = "POST",
     ) -> Answer:
-        """GET a path, or POST a body as JSON.
+        """GET a path, or POST (or whatever the method says) a body as JSON.
 
         Raises:
             Silent: no answer in time.
@@ -68,7 +69,7 @@ class Web:
         given = {**(headers or {}), **({} if body is None else {"Content-Type": "application/json"})}
         try:
             found = self._pool.urlopen(
-                "GET" if body is None else "POST",
+                "GET" if body is None else method,
                 target,
                 body=None if body is None else json.dumps(body).encode(),
                 headers=given,

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 INPUTS = _specs.load_inputs(_specs.collection_root())
 SECRET = re.compile(r"password|secret|token|supplied|private_key|api_key", re.IGNORECASE)
 # What holds the word and no secret: names, declarations of keys, how long one lives.
-HARMLESS = re.compile(r"pull_secrets|secret_env|secret_keys|^secrets$|_enabled$|_hours$")
+HARMLESS = re.compile(r"pull_secrets|secret_env|secrets?_keys|^secrets$|_enabled$|_hours$")
 
 
 def _files() -> list[Path]:

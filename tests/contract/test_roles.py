@@ -155,12 +155,11 @@ def test_every_role_has_a_readme_with_an_example(role: str) -> None:
         assert "destroy" in text
 
 
-def test_deploy_and_render_list_the_same_tiers_in_one_order() -> None:
-    def roles(playbook: str) -> list[tuple[Any, ...]]:
-        play = _yaml(ROOT / "playbooks" / playbook)[-1]
-        return [(item["role"], item.get("mcp_server_agent"), tuple(item["tags"])) for item in play["roles"]]
-
-    deployed = roles("deploy.yml")
-    assert deployed[-1] == ("twisterlab.platform.release", None, ("always",))
-    assert deployed[:-1] == roles("render.yml")
-    assert {role.rpartition(".")[2] for role, _agent, _tags in deployed[:-1]} == set(TIERS)
+def test_the_one_list_of_tiers_is_whole_and_used_by_all() -> None:
+    listed = [item["ansible.builtin.import_role"]["name"] for item in _yaml(ROOT / "playbooks" / "tasks" / "tiers.yml")]
+    assert {role.rpartition(".")[2] for role in listed} == set(TIERS)
+    for path in ("playbooks/deploy.yml", "playbooks/render.yml", "roles/rotate_secrets/tasks/release.yml"):
+        assert "tasks/tiers.yml" in (ROOT / path).read_text(encoding="utf-8"), path
+    released = _yaml(ROOT / "playbooks" / "deploy.yml")[-1]["tasks"][-1]
+    assert released["ansible.builtin.import_role"]["name"] == "twisterlab.platform.release"
+    assert released["tags"] == ["always"]

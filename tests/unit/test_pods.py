@@ -106,8 +106,14 @@ def test_declarations_bring_what_they_are_derived_from() -> None:
 
 
 def test_declarations_are_what_release_understands() -> None:
-    found = _secrets.parse(_pods.secret_declarations(["redis_conf"], {"redis_conf": {"derived": _pods.redis_conf({})}}))
-    assert [item.name for item in found] == ["redis_conf", "redis_password"]
+    known = {
+        "redis_conf": {"derived": _pods.redis_conf({})},
+        "auth": {"derived": "requirepass {redis_password:quoted}"},
+    }
+    found = _secrets.parse(
+        _pods.secret_declarations(["redis_conf", "auth", "kept"], {**known, "kept": {"initial": "{first}"}})
+    )
+    assert [item.name for item in found] == ["auth", "first", "kept", "redis_conf", "redis_password"]
 
 
 def test_keys_of_an_environment() -> None:
@@ -116,11 +122,10 @@ def test_keys_of_an_environment() -> None:
     assert _pods.secret_keys(env) == ["a", "b"]
 
 
-def test_redis_conf_survives_any_password() -> None:
+def test_redis_conf_has_its_directives_and_no_password() -> None:
     text = _pods.redis_conf({"port": 6379, "appendonly": True, "gone": None, "proc-title-template": "{title}"})
-    password = "a b!c#d$e%f&g'h\"i\\j`k@/:"
-    conf = _secrets.expand(text, {"redis_password": password})
-    assert 'requirepass "a b!c#d$e%f&g\'h\\"i\\\\j`k@/:"\n' in conf
+    conf = _secrets.expand(text, {})
+    assert "include /etc/twisterlab/auth.conf\n" in conf
     assert "port 6379\nappendonly yes\nproc-title-template {title}\n" in conf
     assert "gone" not in conf
 

@@ -29,6 +29,8 @@ class McpEndpoint:
 
     def __init__(self, server: Server[Any], settings: McpSettings) -> None:
         self._token = settings.token.encode()
+        # While a token is replaced, those who still hold the one before are let in too.
+        self._tokens = tuple(item.encode() for item in (settings.token, settings.token_previous) if item)
         self._origins = settings.allowed_origins
         self._manager = StreamableHTTPSessionManager(
             server,
@@ -56,7 +58,7 @@ class McpEndpoint:
         if origin is not None and origin not in self._origins:
             return JSONResponse({"detail": "this Origin is not one of MCP_ALLOWED_ORIGINS"}, 403)
         scheme, _space, token = headers.get("authorization", "").partition(" ")
-        known = hmac.compare_digest(token.strip().encode(), self._token)
+        known = sum(hmac.compare_digest(token.strip().encode(), item) for item in self._tokens) > 0
         if scheme.lower() != "bearer" or not known:
             detail = "send the header 'Authorization: Bearer ' with the value of MCP_TOKEN"
             return JSONResponse({"detail": detail}, 401, headers={"WWW-Authenticate": 'Bearer realm="mcp"'})

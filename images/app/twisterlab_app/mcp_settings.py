@@ -20,6 +20,7 @@ class McpSettings:
     """What the MCP servers may do and whom they serve; ``tool_timeout`` is in seconds."""
 
     token: str = field(repr=False)
+    token_previous: str = field(repr=False)
     allowed_origins: frozenset[str]
     tool_timeout: int
     commands: frozenset[tuple[str, ...]]
@@ -66,12 +67,13 @@ def _list(text: str) -> list[str]:
 
 def read_mcp(text: Callable[..., str], integer: Callable[[str, int, int, int], int]) -> McpSettings:
     """Read the settings through the two readers of settings.load; raise ConfigurationError."""
-    token, key = text("MCP_TOKEN"), text("WEBUI_API_KEY")
-    for name, value in (("MCP_TOKEN", token), ("WEBUI_API_KEY", key)):
+    token, previous, key = text("MCP_TOKEN"), text("MCP_TOKEN_PREVIOUS"), text("WEBUI_API_KEY")
+    for name, value in (("MCP_TOKEN", token), ("MCP_TOKEN_PREVIOUS", previous), ("WEBUI_API_KEY", key)):
         if value and not _TOKEN.fullmatch(value):
             raise ConfigurationError(f"{name} must be one word of printable ASCII characters: a header carries it.")
     return McpSettings(
         token=token,
+        token_previous=previous,
         allowed_origins=frozenset(_list(text("MCP_ALLOWED_ORIGINS"))),
         tool_timeout=integer("MCP_TOOL_TIMEOUT_SECONDS", 20, 1, 300),
         commands=parse_commands(text("MCP_COMMANDS")),

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""20 requests a second to the API through the edge, a ticket written and read back in turn; no request may fail.
+
+`load.py PORT AUTHORITY NAME CALM`: port of the controller on 127.0.0.1, file of the authority, the API's public name, a file that ends the load when it is
+there (six minutes do too). Prints the number of requests and every failure; ends with 1 when there was one.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import sys
+import threading
+import time
+from pathlib import Path
+
+RATE = 20
+LANES = 20
+SECONDS = 360
+
+
+class Door(http.client.HTTPSConnection):
+    """A name of the edge, which no DNS knows."""
+
+    def connect(self) -> None:
+        """Connect to this machine's port, and check the certificate for the name."""
+        plain = socket.create_connection(("127.0.0.1", int(sys.argv[1])), self.timeout)
+        self.sock = TRUST.wrap_socket(plain, server_hostname=self.host)
+
+
+def ask(path: str, body: dict[str, str] | None = None) -> dict[str, object]:
+    """One request on a connection of its own."""
+    door = Door(sys.argv[3], timeout=10)
+    try:
+        method, text = ("GET", None) if body is None else ("POST", json.dumps(body))
+        door.request(method, path, text, {"Content-Type": "application/json"})
+        answer = door.getresponse()
+        told = answer.read().decode("utf-8", "replace")
+        if answer.status >= 300:
+            raise OSError(f"{method} {path}: {answer.status} {told[:200]}")
+        return dict(json.loads(told))
+    finally:
+        door.close()
+
+
+def lane(number: int, until: float, done: list[int], failed: list[str]) -> None:
+    """One request a second: a ticket, then that ticket from the database."""
+    begun = time.monotonic() + number / LANES
+    turn, ticket = 0, ""
+    while time.monotonic() < until and not CALM.exists():
+        time.sleep(max(0.0, begun + turn * LANES / RATE - time.monotonic()))
+        turn += 1
+        try:
+            if not ticket:
+                told = ask("/api/v1/tickets", {"title": "while passwords change", "description": f"lane {number}"})
+                ticket = str(told["id"])
+            else:
+                told, ticket = ask(f"/api/v1/tickets/{ticket}"), ""
+                if told["description"] != f"lane {number}":
+                    failed.append(f"another ticket: {told}")
+        except Exception as error:
+            failed.append(f"{time.strftime('%H:%M:%S')} {type(error).__name__}: {error}"[:300])
+            ticket = ""
+        done.append(1)
+
+
+if __name__ == "__main__":
+    TRUST, CALM = ssl.create_default_context(cafile=sys.argv[2]), Path(sys.argv[4])
+    done: list[int] = []
+    failed: list[str] = []
+    begun = time.monotonic()
+    lanes = [threading.Thread(target=lane, args=(number, begun + SECONDS, done, failed)) for number in range(LANES)]
+    for one in lanes:
+        one.start()
+    for one in lanes:
+        one.join()
+    seconds = time.monotonic() - begun
+    print(
+        f"requests {len(done)} failed {len(failed)} at {len(done) / seconds:.1f}/s in {seconds:.0f} s",
+        *failed[:20],
+        sep="\n",
+    )
+    sys.exit(bool(failed) or len(done) < RATE * seconds * 0.9)
