@@ -25,7 +25,7 @@ def make_role(server: Postgres, database: str, password: str) -> None:
     """Run the container's command with its environment."""
     manifest = yaml.safe_load((GOLDEN / "deployment-postgres-exporter.yaml").read_text(encoding="utf-8"))
     (container,) = manifest["spec"]["template"]["spec"]["initContainers"]
-    secrets = {"postgres_password": PASSWORD, "postgres_exporter_password": password}
+    secrets = {"postgres_login": "twisterlab", "postgres_password": PASSWORD, "postgres_exporter_password": password}
     environment = {
         item["name"]: item.get("value") or secrets[item["valueFrom"]["secretKeyRef"]["key"]]
         for item in container["env"]
