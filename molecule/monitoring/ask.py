@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import urllib.parse
 import urllib.request
 from typing import Any
 
@@ -33,6 +34,12 @@ def config(wanted: str) -> list[str]:
     return [] if wanted in get(f"{PROMETHEUS}/status/config")["data"]["yaml"] else [f"there is no {wanted!r} in it yet"]
 
 
+def series(wanted: str) -> list[str]:
+    """An expression has at least one series."""
+    query = urllib.parse.urlencode({"query": wanted})
+    return [] if get(f"{PROMETHEUS}/query?{query}")["data"]["result"] else [f"{wanted} has no series yet"]
+
+
 def received(wanted: list[str]) -> list[str]:
     """An alert arrived at the receiver in that state."""
     name, state = wanted
@@ -42,7 +49,7 @@ def received(wanted: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    checks = {"targets": targets, "config": config, "received": received}
+    checks = {"targets": targets, "config": config, "series": series, "received": received}
     problems = checks[sys.argv[1]](json.loads(sys.argv[2]))
     print("\n".join(problems) or "as it should be")
     sys.exit(bool(problems))

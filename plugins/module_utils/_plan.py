@@ -63,6 +63,10 @@ class Inventory:
         return self.live.get(objects.key(obj))
 
 
+#: What to do where the server does not know the kinds of an API.
+_BRINGS = {"cert-manager.io/v1": "install cert-manager, or choose another twisterlab_tls_mode"}
+
+
 def inventory(api: Api, namespace: str, desired: list[Object], listed: list[Kind] | None = None) -> Inventory:
     """One LIST a kind, in parallel: the kinds of the release and those that a prune looks at.
 
@@ -82,6 +86,11 @@ def inventory(api: Api, namespace: str, desired: list[Object], listed: list[Kind
             (error.status in (403, 404) and kind.name not in needed) or (error.status == 403 and not kind.namespaced)
         ):
             found.unseen.append(kind.name)
+        elif isinstance(error, ApiError) and error.status == 404:
+            raise Refused(
+                f"This cluster has no kind {kind.name} of {kind.api_version}: "
+                f"{_BRINGS.get(kind.api_version, 'install the operator that brings it, or leave the object out')}."
+            )
         elif error:
             raise error
         for item in items or []:

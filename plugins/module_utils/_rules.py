@@ -251,6 +251,13 @@ def _optional_mail(path: str, value: str) -> Iterator[str]:
         yield f"{path} is {value!r}, which is no address; write for example you@example.org."
 
 
+def _optional_certificates(path: str, value: str) -> Iterator[str]:
+    blocks = re.findall(r"-----BEGIN ([A-Z ]+)-----[A-Za-z0-9+/=\s]+-----END \1-----", value)
+    if value and set(blocks) != {"CERTIFICATE"}:
+        # What was given may be a key, so it is not repeated.
+        yield f"{path} must hold certificates as PEM and nothing else; write for example {{{{ lookup('file', 'authority.crt') }}}}."
+
+
 def _labels(path: str, value: Mapping[str, Any]) -> Iterator[str]:
     yield from _texts(path, {name: item for name, item in value.items() if item is not None})
 
@@ -432,6 +439,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r"twisterlab_ingress\.body_megabytes", _between(1, 10240)),
         (r"twisterlab_ingress\.acme_email", _optional_mail),
         (r"twisterlab_ingress\.acme_server", _web_address),
+        (r"twisterlab_ingress\.acme_authority", _optional_certificates),
         (r".*storage_class", _optional_name),
         (r".*_path", _path),
         (r".*[._](port)", _between(1, 65535)),

@@ -2,8 +2,9 @@
 """Secrets beside `twisterlab-secrets`, for those who take a Secret of their own form: an ingress controller above all.
 
 A stage declares them without values: `{name, data: {key: format}}` is filled from the keys of `twisterlab-secrets`,
-`{name, certificate: {...}}` holds a certificate of a private authority, which has a Secret of its own, and
-`{name, existing: [key]}` is somebody else's that must be there.
+`{name, certificate: {...}}` holds a certificate of a private authority, which has a Secret of its own,
+`{name, former: authority}` held one and is filled by somebody else now, and `{name, existing: [key]}` is somebody
+else's that must be there.
 """
 
 from __future__ import annotations
@@ -75,12 +76,14 @@ def check(declared: list[dict[str, Any]]) -> None:
         good = good or (
             kinds_of == {"certificate"} and isinstance(certificate, dict) and set(certificate) == _CERTIFICATE_WORDS
         )
+        good = good or (kinds_of == {"former"} and item["former"] in NAMES)
         if not (name in NAMES and good) and not (
             name and kinds_of == {"existing"} and isinstance(item["existing"], list)
         ):
             raise Refused(
-                f"The sealed Secret {name!r} must be one of {', '.join(NAMES)}, with data: {{key: <format>}} or "
-                f"certificate: {{{', '.join(sorted(_CERTIFICATE_WORDS))}}}, or of any name with existing: [<key>]."
+                f"The sealed Secret {name!r} must be one of {', '.join(NAMES)}, with data: {{key: <format>}}, "
+                f"certificate: {{{', '.join(sorted(_CERTIFICATE_WORDS))}}} or former: <authority>, "
+                "or of any name with existing: [<key>]."
             )
         for key, text in (item.get("data") or {}).items():
             _secrets.references(str(text), f"{name}/{key}")
@@ -128,6 +131,13 @@ def decide(
                 # A deployer need not see it; the controller does.
                 continue
             _demand(secret, item["name"], item["existing"], namespace)
+        elif "former" in item:
+            secret = live(item["name"])
+            values_there = _secrets.decode((secret or {}).get("data"))
+            authority = _secrets.decode((live(item["former"]) or {}).get("data")).get(CERTIFICATE)
+            # Who fills it now may have no authority to name, and would leave ours beside a certificate that is not of it.
+            if authority and values_there.pop(AUTHORITY, None) == authority:
+                found.writes.append(Write(item["name"], component, secret, values_there, TLS))
         elif "data" in item:
             wanted = {key: _secrets.expand(str(text), dict(values)) for key, text in item["data"].items()}
             secret = live(item["name"])

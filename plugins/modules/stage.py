@@ -51,6 +51,7 @@ options:
       - "C({name, data: {key: <format>}}) is filled from the keys of C(twisterlab-secrets)."
       - "C({name, certificate: {authority, domain, hosts, days, renew_percent}}) holds a certificate for C(hosts), signed by a private authority for C(domain) whose key
         stands in the Secret C(authority). Both are kept while they fit; the certificate is made anew when C(renew_percent) of its C(days) are left."
+      - "C({name, former: authority}) held a certificate of a private authority and is filled by somebody else now: C(ca.crt) is taken out where it is still that authority's."
       - "C({name, existing: [<key>]}) is somebody else's and must be there with these keys."
     type: list
     elements: dict

@@ -309,6 +309,19 @@ def test_sizing_without_the_right_is_skipped_and_said() -> None:
     assert any("was not checked: no permission" in text for answer in run.answers for text in answer.warnings)
 
 
+def test_a_kind_that_the_cluster_does_not_know_is_refused_before_anything_is_applied() -> None:
+    run = Run()
+    run.cluster.errors["list Issuer"] = ApiError(404, "NotFound", "404 page not found", "list issuers")
+    run(staged())
+    before = run.cluster.writes()
+    with pytest.raises(
+        Refused,
+        match=r"no kind Issuer of cert-manager.io/v1: install cert-manager, or choose another twisterlab_tls_mode\.",
+    ):
+        run([*staged(), Component("ingress", [manifest("Issuer", "acme", "ingress")])])
+    assert not [call for call in run.cluster.writes()[len(before) :] if "Lease" not in call]
+
+
 def test_a_failure_in_the_middle_is_recorded_and_the_hold_ends() -> None:
     run = Run()
     run.cluster.errors["apply Deployment/web"] = ApiError(500, "InternalError", "etcd is away", "apply")

@@ -66,6 +66,23 @@ def test_a_certificate_is_renewed_on_a_release_and_the_reason_is_told() -> None:
     assert values(run, "twisterlab-tls")["tls.key"] != before[0]["tls.key"]
 
 
+def test_who_fills_it_next_finds_no_authority_of_ours() -> None:
+    former = {"name": "twisterlab-tls", "former": "twisterlab-ca"}
+    run = Run()
+    assert "Secret/twisterlab-tls" not in run(edge(former)).progress.created
+    run(edge(CERTIFICATE))
+    before = values(run, "twisterlab-tls")
+    answer = run(edge(former))
+    assert answer.progress.changed == ["Secret/twisterlab-tls"]
+    assert values(run, "twisterlab-tls") == {key: before[key] for key in ("tls.crt", "tls.key")}
+    # One that the new owner wrote stays.
+    secret = run.live("Secret", "twisterlab-tls")
+    secret["data"] = _secrets.encode({**values(run, "twisterlab-tls"), "ca.crt": "theirs"})
+    run.cluster.put(secret)
+    run(edge(former))
+    assert values(run, "twisterlab-tls")["ca.crt"] == "theirs"
+
+
 def test_another_password_changes_what_is_filled_from_it() -> None:
     run = Run()
     run(edge(AUTH))
@@ -153,6 +170,7 @@ def test_destroy_keeps_them_and_purge_removes_them() -> None:
         {"name": "twisterlab-tls", "data": {"a": "b"}, "existing": ["a"]},
         {"name": "twisterlab-tls", "certificate": {"domain": "lab.local"}},
         {"name": "", "existing": ["a"]},
+        {"name": "twisterlab-tls", "former": "other"},
         {"name": "twisterlab-prometheus-auth", "data": {"auth": "{password:unknown}"}},
     ],
 )
