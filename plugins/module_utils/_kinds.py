@@ -74,7 +74,13 @@ ISSUER = Kind("cert-manager.io/v1", "Issuer", "issuers", order=70)
 CERTIFICATE = Kind("cert-manager.io/v1", "Certificate", "certificates", order=75)
 # Of the Gateway API, where its definitions are installed.
 GATEWAY_CLASS = Kind(
-    "gateway.networking.k8s.io/v1", "GatewayClass", "gatewayclasses", namespaced=False, order=10, prunable=False, listed=False
+    "gateway.networking.k8s.io/v1",
+    "GatewayClass",
+    "gatewayclasses",
+    namespaced=False,
+    order=10,
+    prunable=False,
+    listed=False,
 )
 GATEWAY = Kind("gateway.networking.k8s.io/v1", "Gateway", "gateways", order=70)
 HTTP_ROUTE = Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", order=75)

@@ -621,7 +621,12 @@ def _edge(merged: Mapping[str, Any]) -> Iterator[str]:
             "write twisterlab_tls_mode: existing_secret, or leave tls_secret out."
         )
     yield from _gateway(ingress)
-    if ingress["kind"] == "ingress" and ingress["annotation_style"] == "none" and ingress["prometheus"] and not ingress["prometheus_annotations"]:
+    if (
+        ingress["kind"] == "ingress"
+        and ingress["annotation_style"] == "none"
+        and ingress["prometheus"]
+        and not ingress["prometheus_annotations"]
+    ):
         yield (
             "twisterlab_ingress.annotation_style is none, so nobody would ask a password before Prometheus; write prometheus: false, "
             "or what your controller takes in prometheus_annotations."
