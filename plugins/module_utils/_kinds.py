@@ -72,6 +72,18 @@ INGRESS_CLASS = Kind(
 # Of cert-manager, where that is installed; elsewhere the server knows no such kinds.
 ISSUER = Kind("cert-manager.io/v1", "Issuer", "issuers", order=70)
 CERTIFICATE = Kind("cert-manager.io/v1", "Certificate", "certificates", order=75)
+# Of the Gateway API, where its definitions are installed.
+GATEWAY_CLASS = Kind(
+    "gateway.networking.k8s.io/v1",
+    "GatewayClass",
+    "gatewayclasses",
+    namespaced=False,
+    order=10,
+    prunable=False,
+    listed=False,
+)
+GATEWAY = Kind("gateway.networking.k8s.io/v1", "Gateway", "gateways", order=70)
+HTTP_ROUTE = Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", order=75)
 POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", order=50)
 ROLE = Kind("rbac.authorization.k8s.io/v1", "Role", "roles", order=20)
 ROLE_BINDING = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings", order=25)
@@ -90,8 +102,8 @@ LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases", listed=False)
 
 TABLE: tuple[Kind, ...] = (
     NAMESPACE, SECRET, CONFIG_MAP, CLAIM, VOLUME, SERVICE, ACCOUNT, POD, EVENT, NODE, DEPLOYMENT, STATEFUL_SET, DAEMON_SET,
-    REPLICA_SET, JOB, CRON_JOB, AUTOSCALER, BUDGET, INGRESS, INGRESS_CLASS, ISSUER, CERTIFICATE, POLICY, ROLE, ROLE_BINDING, CLUSTER_ROLE,
-    CLUSTER_ROLE_BINDING, STORAGE_CLASS, PRIORITY_CLASS, QUOTA, LIMITS, ENDPOINT_SLICE, LEASE,
+    REPLICA_SET, JOB, CRON_JOB, AUTOSCALER, BUDGET, INGRESS, INGRESS_CLASS, ISSUER, CERTIFICATE, GATEWAY_CLASS, GATEWAY, HTTP_ROUTE, POLICY,
+    ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, STORAGE_CLASS, PRIORITY_CLASS, QUOTA, LIMITS, ENDPOINT_SLICE, LEASE,
 )  # fmt: skip
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")

@@ -318,8 +318,18 @@ def sentence(error: ApiError, step: Step) -> str:
     return message
 
 
+def public_names(obj: Object) -> list[str]:
+    """The host names of an Ingress or an HTTPRoute; of none for another object."""
+    spec = obj.get("spec") or {}
+    if obj.get("kind") == kinds.HTTP_ROUTE.name:
+        return [str(name) for name in spec.get("hostnames") or []]
+    if obj.get("kind") == kinds.INGRESS.name:
+        return [str(rule["host"]) for rule in spec.get("rules") or [] if rule.get("host")]
+    return []
+
+
 def ingress_conflicts(api: Api, steps: list[Step], namespace: str) -> list[str]:
-    """Refuse a host name that an Ingress of another namespace serves already.
+    """Refuse a host name that an Ingress or an HTTPRoute of another namespace serves already.
 
     Returns:
         A sentence when that could not be checked.
@@ -328,30 +338,35 @@ def ingress_conflicts(api: Api, steps: list[Step], namespace: str) -> list[str]:
         Refused: with the host and its owner.
     """
     wanted = {
-        str(rule.get("host")): step
+        name: step
         for step in steps
-        if step.kind is kinds.INGRESS and step.action != SAME
-        for rule in (step.desired.get("spec") or {}).get("rules") or []
-        if rule.get("host")
+        if step.kind in (kinds.INGRESS, kinds.HTTP_ROUTE) and step.action != SAME
+        for name in public_names(step.desired)
     }
     if not wanted:
         return []
-    try:
-        found = api.list(kinds.INGRESS)
-    except ApiError:
-        return [
-            "Whether another namespace serves a public name of this release was not checked: no permission to list Ingresses of all namespaces."
-        ]
-    for item in found:
-        other = objects.meta(item).get("namespace")
-        for rule in (item.get("spec") or {}).get("rules") or []:
-            host = str(rule.get("host"))
-            if other != namespace and host in wanted:
-                raise Refused(
-                    f"The host {host} of {objects.title(wanted[host].desired)} belongs to Ingress/{objects.name(item)} of namespace {other}: "
-                    "set twisterlab_domain to another domain."
-                )
-    return []
+    unseen = []
+    for kind in (kinds.INGRESS, kinds.HTTP_ROUTE):
+        try:
+            found = api.list(kind)
+        except ApiError as error:
+            # Where the Gateway API is not installed, nobody has a route.
+            if kind is kinds.INGRESS or error.status != 404:
+                unseen.append(f"{kind.name}{'e' if kind is kinds.INGRESS else ''}s")
+            continue
+        for item in found:
+            other = objects.meta(item).get("namespace")
+            for host in public_names(item):
+                if other != namespace and host in wanted:
+                    raise Refused(
+                        f"The host {host} of {objects.title(wanted[host].desired)} belongs to {objects.title(item)} of namespace {other}: "
+                        "set twisterlab_domain to another domain."
+                    )
+    if not unseen:
+        return []
+    return [
+        f"Whether another namespace serves a public name of this release was not checked: no permission to list {' and '.join(unseen)} of all namespaces."
+    ]
 
 
 def superfluous(live: Inventory, desired: list[Object], components: set[str]) -> tuple[list[Object], list[Object]]:

@@ -276,6 +276,7 @@ class Preflight:
         roles: whether the release makes Roles.
         cluster_roles: the tiers that need a ClusterRole.
         ingress_class: class of the Ingresses of the release; empty when it makes none.
+        gateway: `class_name` of the Gateway that the release makes, or `name`, `namespace` and `sections` of one that exists; None without routes.
         policies: `ranges` and `ports` by which its network policies allow the API server (no ranges: to nobody); None when it makes none.
     """
 
@@ -290,11 +291,12 @@ class Preflight:
         cluster_roles: Iterable[str] = (),
         ingress_class: str = "",
         policies: dict[str, list[Any]] | None = None,
+        gateway: dict[str, Any] | None = None,
     ) -> None:
         self._api, self._namespace, self._policies = api, namespace, policies
         self._roles, self._cluster_roles = roles, [_rights.cluster_name(namespace, tier) for tier in cluster_roles]
         self._storage_class, self._volumes, self._selector = storage_class, volumes, selector
-        self._ingress_class = ingress_class
+        self._ingress_class, self._gateway = ingress_class, gateway
         self._rules: Object = {}
         self.findings = Findings()
 
@@ -313,6 +315,8 @@ class Preflight:
         self._check_nodes()
         if self._ingress_class:
             self._check_ingress_class()
+        if self._gateway:
+            self._check_gateway(self._gateway)
         self._check_policies()
         return self.findings
 
@@ -340,8 +344,15 @@ class Preflight:
         self.findings.namespace_state = _namespace.state(found, self._namespace)
 
     def _check_rights(self) -> None:
-        edge = self._ingress_class
-        kinds_made = {"networkpolicies": self._policies, "ingresses": edge, "cronjobs": edge, "secrets": edge}
+        edge = self._ingress_class or self._gateway
+        kinds_made = {
+            "networkpolicies": self._policies,
+            "ingresses": self._ingress_class,
+            "gateways": self._gateway,
+            "httproutes": self._gateway,
+            "cronjobs": edge,
+            "secrets": edge,
+        }
         needed = list(_rights.needed(_rights.RELEASE, *([_rights.ROLES] if self._roles else [])))
         needed += [right for right in _rights.needed(_rights.TIERS) if kinds_made.get(right.resource)]
         if self.findings.namespace_state == _namespace.ABSENT:
@@ -411,6 +422,66 @@ class Preflight:
             raise Refused(
                 f"The ingress class {self._ingress_class} does not exist in this cluster ({listed}): "
                 "write twisterlab_ingress: {class_name: <one that does>}, or twisterlab_ingress_enabled: false."
+            )
+
+    def _check_gateway(self, wanted: dict[str, Any]) -> None:
+        """Refuse a cluster without the Gateway API, or without the class or the Gateway that is named."""
+        try:
+            # In the namespace, where a deployer may ask; of what is cluster-wide it learns nothing.
+            self._api.list(kinds.HTTP_ROUTE, self._namespace)
+        except ApiError as error:
+            if error.status == 404:
+                raise Refused(
+                    f"This cluster does not serve {kinds.HTTP_ROUTE.api_version}: install the standard channel of the Gateway API (standard-install.yaml) "
+                    "and a controller for it, or write twisterlab_ingress: {kind: ingress}."
+                ) from error
+            if error.status != 403:
+                raise
+            self.findings.skipped.append("whether the Gateway API is there: no permission to list httproutes")
+            return
+        if wanted.get("name"):
+            self._check_named_gateway(wanted["name"], wanted.get("namespace") or self._namespace, wanted["sections"])
+        else:
+            self._check_gateway_class(wanted["class_name"])
+
+    def _check_gateway_class(self, wanted: str) -> None:
+        try:
+            names = sorted(objects.name(item) for item in self._api.list(kinds.GATEWAY_CLASS))
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            self.findings.skipped.append("gateway classes: no permission to list them")
+            return
+        if wanted not in names:
+            listed = (
+                f"it has: {objects.sentence_list(names)}"
+                if names
+                else "it has none: install a controller of the Gateway API"
+            )
+            raise Refused(
+                f"The gateway class {wanted} does not exist in this cluster ({listed}): "
+                "write twisterlab_ingress: {gateway: {class_name: <one that does>}}, or kind: ingress."
+            )
+
+    def _check_named_gateway(self, name: str, namespace: str, sections: list[str]) -> None:
+        try:
+            found = self._api.get(kinds.GATEWAY, name, namespace)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            self.findings.skipped.append(f"Gateway {name}: no permission to read gateways of namespace {namespace}")
+            return
+        if found is None:
+            raise Refused(
+                f"Gateway/{name} of namespace {namespace} does not exist: make it, or write twisterlab_ingress: "
+                "{gateway: {class_name: <a GatewayClass>}} for one that is made."
+            )
+        listeners = [str(item.get("name")) for item in (found.get("spec") or {}).get("listeners") or []]
+        absent = [section for section in sections if section not in listeners]
+        if absent:
+            raise Refused(
+                f"Gateway/{name} of namespace {namespace} has no listener {absent[0]} (it has: {objects.sentence_list(listeners)}): write the names of its "
+                "listeners for HTTP and HTTPS in twisterlab_ingress: {gateway: {http_section: …, https_section: …}}."
             )
 
     def _check_nodes(self) -> None:

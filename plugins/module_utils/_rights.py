@@ -82,6 +82,8 @@ RIGHTS: tuple[Right, ...] = (
     Right("cert-manager.io", "issuers", _WRITE, TIERS, "the same"),
     Right("networking.k8s.io", "networkpolicies", _WRITE, TIERS, "who may talk to whom"),
     Right("networking.k8s.io", "ingresses", _WRITE, TIERS, "public names"),
+    Right("gateway.networking.k8s.io", "gateways", _WRITE, TIERS, "public names, where the Gateway API publishes them"),
+    Right("gateway.networking.k8s.io", "httproutes", _WRITE, TIERS, "the same"),
     Right("", "namespaces", ("get",), LOOK, "whether the namespace is ours; this one only, and no right to change it"),
     Right("", "pods/exec", ("get", "create"), VERIFY, "MCP over stdio; Postgres is asked for a ticket's row, and told of a new password, as Redis is"),
     Right("", "pods", ("patch",), VERIFY, "the kubelet brings a new password into a running pod at once"),

@@ -133,7 +133,12 @@ def _targets(path: str, value: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _optional_name(path: str, value: str) -> Iterator[str]:
-    if value and not _dns_name(value):
+    if value:
+        yield from _name(path, value)
+
+
+def _name(path: str, value: str) -> Iterator[str]:
+    if not _dns_name(value):
         yield f"{path} is {value!r}, which cannot name an object; write lower-case letters, digits, '-' and '.'."
 
 
@@ -349,6 +354,11 @@ def _any_namespace(path: str, value: str) -> Iterator[str]:
         yield f"{path} has {value!r}, which cannot be a namespace; write lower-case letters, digits and '-'."
 
 
+def _optional_namespace(path: str, value: str) -> Iterator[str]:
+    if value:
+        yield from _any_namespace(path, value)
+
+
 def _declared(path: str, value: Mapping[str, Any]) -> Iterator[str]:
     """Destinations (`egress`) or callers (`ingress`) that a user adds, by tier."""
     for tier, items in value.items():
@@ -434,6 +444,10 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r"(.*\.)pod_annotations|twisterlab_node_selector", _texts),
         (r"twisterlab_ingress\.(prometheus_)?annotations", _annotations),
         (r"twisterlab_ingress\.(class_name|issuer|tls_secret)", _optional_name),
+        (r"twisterlab_ingress\.gateway\.namespace", _optional_namespace),
+        (r"twisterlab_ingress\.gateway\.(class_name|name)", _optional_name),
+        (r"twisterlab_ingress\.gateway\..*_section", _name),
+        (r"twisterlab_ingress\.gateway\..*_port", _between(1, 65535)),
         (r"twisterlab_ingress\.prometheus_user", _account),
         (r"twisterlab_ingress\.renew_percent", _between(5, 90)),
         (r"twisterlab_ingress\.body_megabytes", _between(1, 10240)),
@@ -614,11 +628,61 @@ def _edge(merged: Mapping[str, Any]) -> Iterator[str]:
             f"twisterlab_ingress.tls_secret is given while twisterlab_tls_mode is {mode}; "
             "write twisterlab_tls_mode: existing_secret, or leave tls_secret out."
         )
-    if ingress["annotation_style"] == "none" and ingress["prometheus"] and not ingress["prometheus_annotations"]:
+    yield from _gateway(ingress)
+    if (
+        ingress["kind"] == "ingress"
+        and ingress["annotation_style"] == "none"
+        and ingress["prometheus"]
+        and not ingress["prometheus_annotations"]
+    ):
         yield (
             "twisterlab_ingress.annotation_style is none, so nobody would ask a password before Prometheus; write prometheus: false, "
             "or what your controller takes in prometheus_annotations."
         )
+
+
+def _gateway(ingress: Mapping[str, Any]) -> Iterator[str]:
+    """Which Gateway, and what only Ingresses take."""
+    given = ingress["gateway"]
+    if ingress["kind"] == "ingress":
+        named = [key for key in ("class_name", "name", "namespace") if given[key]]
+        if named:
+            yield (
+                f"twisterlab_ingress.gateway.{named[0]} is given while twisterlab_ingress.kind is ingress; "
+                "write kind: gateway, or leave gateway out."
+            )
+        return
+    if not given["class_name"] and not given["name"]:
+        yield (
+            "twisterlab_ingress.kind is gateway without a Gateway; write gateway: {class_name: <a GatewayClass>} for one that is made, "
+            "or {name: <name>} for one that exists."
+        )
+    if given["class_name"] and given["name"]:
+        yield (
+            "twisterlab_ingress.gateway has both class_name, for a Gateway that is made, and name, for one that exists; "
+            "leave one of them out."
+        )
+    if given["namespace"] and not given["name"]:
+        yield (
+            "twisterlab_ingress.gateway.namespace is for a Gateway that exists, and one that is made stands in twisterlab_namespace; "
+            "write gateway: {name: <name>}, or leave namespace out."
+        )
+    if given["http_section"] == given["https_section"]:
+        yield (
+            f"twisterlab_ingress.gateway has {given['http_section']} for both http_section and https_section, so HTTP would lead to itself; "
+            "write the names of two listeners."
+        )
+    if given["http_port"] == given["https_port"] and not given["name"]:
+        yield (
+            f"twisterlab_ingress.gateway has {given['http_port']} for both http_port and https_port; "
+            "write the ports of two listeners."
+        )
+    for key in ("annotations", "prometheus_annotations"):
+        if ingress[key]:
+            yield (
+                f"twisterlab_ingress.{key} is given while twisterlab_ingress.kind is gateway, and no controller reads it from a route; "
+                f"leave {key} out, or write kind: ingress."
+            )
 
 
 def _not_public(domain: str) -> str:

@@ -10,17 +10,17 @@ version_added: 0.1.0
 author:
   - The twisterlab.platform founders
 description:
-  - Reads the Ingresses of the stack and asks every name of theirs as somebody outside does, from the machine that runs this task. The names need not be known to any DNS.
-  - Checked are that the certificate is of the stack's authority (or of one that this machine trusts), what a stranger is answered, that plain HTTP leads to HTTPS with 308, that
+  - Reads the Ingresses or HTTPRoutes of the stack and asks every name of theirs as somebody outside does, from the machine that runs this task. The names need not be known to any DNS.
+  - Checked are that the certificate is of the stack's authority (or of one that this machine trusts), what a stranger is answered, that plain HTTP leads to HTTPS with 308 (with 301 by a route), that
     browsers are told to stay there, the password of Prometheus' name, that an unknown name gets 404, that TLS below 1.2 is refused, and that a request above the limit gets 413.
-  - Needs the rights to list Ingresses and to read the Secrets of the certificate and C(twisterlab-secrets).
+  - Needs the rights to list Ingresses, Gateways and HTTPRoutes and to read the Secrets of the certificate and C(twisterlab-secrets).
 options:
   namespace:
     description: Namespace of the stack.
     type: str
     default: twisterlab
   address:
-    description: Address of the ingress controller. Empty is what it wrote into the status of the Ingress.
+    description: Address of the ingress controller. Empty is what it wrote into the status of the Ingress or of our Gateway.
     type: str
     default: ''
   http_port:
@@ -106,7 +106,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _checks
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds as kinds
 from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import Check
-from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError, Refused
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, PlatformError, Refused
 
 
 def sites(ingresses: list[objects.Object]) -> list[_edge.Site]:
@@ -120,17 +120,51 @@ def sites(ingresses: list[objects.Object]) -> list[_edge.Site]:
     return found
 
 
-def published(ingresses: list[objects.Object]) -> str:
-    """The address that the controller wrote into the status of an Ingress."""
-    for ingress in ingresses:
-        for entry in ((ingress.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []:
-            found = entry.get("ip") or entry.get("hostname")
-            if found:
-                return str(found)
+def routed(routes: list[objects.Object]) -> list[_edge.Site]:
+    """Every name of some HTTPRoutes with the Service it leads to; those that only redirect lead to none."""
+    found = []
+    for route in routes:
+        spec = route.get("spec") or {}
+        services = [backend for rule in spec.get("rules") or [] for backend in rule.get("backendRefs") or []]
+        if services:
+            found += [_edge.Site(str(host), str(services[0].get("name")), 301) for host in spec.get("hostnames") or []]
+    return found
+
+
+def published(found: list[objects.Object]) -> str:
+    """The address that the controller wrote into the status of an Ingress or a Gateway."""
+    for item in found:
+        status = item.get("status") or {}
+        for entry in (status.get("loadBalancer") or {}).get("ingress") or status.get("addresses") or []:
+            address = entry.get("ip") or entry.get("hostname") or entry.get("value")
+            if address:
+                return str(address)
+    taken = objects.title(found[0]) if found else "Gateway that the routes name"
     raise Refused(
-        "No ingress controller has taken the Ingress twisterlab-ingress, as its status has no address: "
+        f"No controller has taken the {taken}, as its status has no address: "
         "look whether one serves its class, or name its address in verify_edge_address."
     )
+
+
+def served_by(found: list[objects.Object]) -> str:
+    """The Secret of the certificate, as the first Ingress or Gateway names it; empty where none of ours does."""
+    for item in found:
+        for listener in item["spec"].get("listeners") or []:
+            for reference in (listener.get("tls") or {}).get("certificateRefs") or []:
+                return str(reference["name"])
+        for entry in item["spec"].get("tls") or []:
+            return str(entry.get("secretName", ""))
+    return ""
+
+
+def ours(cluster: _kube.Cluster, kind: kinds.Kind, namespace: str) -> list[objects.Object]:
+    """The stack's objects of a kind that the cluster need not have."""
+    try:
+        return cluster.list(kind, namespace, labels=objects.OURS_SELECTOR)
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        return []
 
 
 def secret(cluster: _kube.Cluster, name: str, namespace: str) -> dict[str, str]:
@@ -143,23 +177,28 @@ def look(module: AnsibleModule) -> list[Check]:
     params: dict[str, Any] = module.params
     cluster, namespace = _kube.Cluster(params), str(params["namespace"])
     ingresses = cluster.list(kinds.INGRESS, namespace, labels=objects.OURS_SELECTOR)
-    if not ingresses:
-        sentence = f"there is no Ingress of the stack in namespace {namespace}"
+    routes, gateways = (ours(cluster, kind, namespace) for kind in (kinds.HTTP_ROUTE, kinds.GATEWAY))
+    if not ingresses and not routes:
+        sentence = f"there is no Ingress and no HTTPRoute of the stack in namespace {namespace}"
         return [Check("names", _checks.SKIPPED, sentence, 0.0, _edge.TAG)]
     password = secret(cluster, _secrets.SECRET_NAME, namespace).get("prometheus_password", "")
     module.no_log_values |= {password, base64.b64encode(password.encode()).decode()}
-    served = (ingresses[0]["spec"].get("tls") or [{}])[0].get("secretName", "")
+    doors = ingresses or gateways
+    # A listener of somebody's has what it has; the private authority's certificate stands in ours.
+    served = served_by(doors) or "twisterlab-tls"
     authority = secret(cluster, served, namespace).get(_sealed.AUTHORITY, "")
     if params["authority_file"]:
         authority = Path(params["authority_file"]).expanduser().read_text(encoding="utf-8")
     door = _edge.Door(
-        params["address"] or published(ingresses),
+        params["address"] or published(doors),
         params["http_port"],
         params["https_port"],
         authority,
         params["timeout"],
     )
-    return _edge.verify(door, sites(ingresses), (params["prometheus_user"], password), params["body_megabytes"])
+    found = sites(ingresses) + routed(routes)
+    limit = params["body_megabytes"] if ingresses else 0
+    return _edge.verify(door, found, (params["prometheus_user"], password), limit)
 
 
 def main() -> None:

@@ -33,6 +33,27 @@ options:
     description: Class of the Ingresses of the release. Empty when it makes none.
     type: str
     default: ''
+  gateway:
+    description: The Gateway of the release's HTTPRoutes. Without it there are none.
+    type: dict
+    suboptions:
+      class_name:
+        description: Class of the Gateway that the release makes. Empty when O(gateway.name) exists.
+        type: str
+        default: ''
+      name:
+        description: Name of one that exists.
+        type: str
+        default: ''
+      namespace:
+        description: Its namespace. Empty is O(namespace).
+        type: str
+        default: ''
+      sections:
+        description: Names of the listeners that it must have.
+        type: list
+        elements: str
+        default: []
   node_selector:
     description: Labels that a node must carry to run our pods.
     type: dict
@@ -136,6 +157,15 @@ def main() -> None:
             volumes={"type": "bool", "default": True},
             node_selector={"type": "dict", "default": {}},
             ingress_class={"type": "str", "default": ""},
+            gateway={
+                "type": "dict",
+                "options": {
+                    "class_name": {"type": "str", "default": ""},
+                    "name": {"type": "str", "default": ""},
+                    "namespace": {"type": "str", "default": ""},
+                    "sections": {"type": "list", "elements": "str", "default": []},
+                },
+            },
             roles={"type": "bool", "default": False},
             cluster_roles={"type": "list", "elements": "str", "default": []},
             policies={
@@ -168,6 +198,7 @@ def main() -> None:
             module.params["cluster_roles"],
             module.params["ingress_class"],
             module.params["policies"],
+            module.params["gateway"],
         )
         try:
             found = checks.run() if module.params["release"] else checks.greet()

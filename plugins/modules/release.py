@@ -212,7 +212,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _lease, _release, _stage
+from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _lease, _plan, _release, _stage
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
 
 VERSION = "0.1.0"
@@ -231,11 +231,9 @@ def services(staged: list[_stage.Component]) -> list[dict[str, Any]]:
 
 
 def hosts(staged: list[_stage.Component]) -> list[str]:
-    """The public names of the release."""
-    rules = [
-        rule for item in staged for obj in item.objects if obj.get("kind") == "Ingress" for rule in obj["spec"]["rules"]
-    ]
-    return [str(rule["host"]) for rule in rules if rule.get("host")]
+    """The public names of the release, each once."""
+    names = (name for item in staged for obj in item.objects for name in _plan.public_names(obj))
+    return list(dict.fromkeys(names))
 
 
 def main() -> None:

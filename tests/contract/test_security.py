@@ -19,7 +19,13 @@ GOLDEN = [
     for obj in yaml.safe_load_all(path.read_text(encoding="utf-8"))
 ]
 #: What a deploy does without when it may not read it, and says so.
-SKIPPED = {("list", "NODE"), ("list", "STORAGE_CLASS"), ("list", "INGRESS_CLASS"), ("list", "ENDPOINT_SLICE")}
+SKIPPED = {
+    ("list", "NODE"),
+    ("list", "STORAGE_CLASS"),
+    ("list", "INGRESS_CLASS"),
+    ("list", "GATEWAY_CLASS"),
+    ("list", "ENDPOINT_SLICE"),
+}
 #: What an administrator's purge does and the deployer's says it cannot.
 ADMINISTRATOR = {("delete", "NAMESPACE")}
 VERBS = {"merge": "patch", "replace": "update", "log": "get"}

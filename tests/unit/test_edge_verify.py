@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from ansible_collections.twisterlab.platform.plugins.module_utils import _certificates as certificates
 from ansible_collections.twisterlab.platform.plugins.module_utils import _edge
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import Refused
+from ansible_collections.twisterlab.platform.plugins.modules import edge_verify
 
 DOMAIN = "lab.local"
 SITES = [
@@ -165,3 +167,30 @@ def test_an_edge_that_is_not_there(tmp_path: Path) -> None:
 
 def test_no_names_no_checks() -> None:
     assert _edge.verify(_edge.Door("127.0.0.1", 1, 1, "", 1.0), [], ACCOUNT, LIMIT) == []
+
+
+def test_routes_are_asked_as_ingresses_are_but_for_what_they_do_not_say(tmp_path: Path) -> None:
+    route = {
+        "spec": {"hostnames": ["api.lab.local"], "rules": [{"backendRefs": [{"name": "twisterlab-api", "port": 8000}]}]}
+    }
+    leads_away = {"spec": {"hostnames": ["api.lab.local"], "rules": [{"filters": [{"type": "RequestRedirect"}]}]}}
+    assert edge_verify.routed([route, leads_away]) == [_edge.Site("api.lab.local", "twisterlab-api", 301)]
+    with edge(tmp_path) as door:
+        checks = {check.name: check for check in _edge.verify(door, edge_verify.routed([route]), ACCOUNT, 0)}
+    # This controller answers with 308, which a route does not.
+    assert "answered with 308" in checks["http api.lab.local"].evidence
+    assert checks["large request"].state == "skipped"
+
+
+def test_the_address_and_the_certificate_of_a_gateway() -> None:
+    reference = {"kind": "Secret", "name": "twisterlab-tls"}
+    gateway = {
+        "kind": "Gateway",
+        "metadata": {"name": "twisterlab-gateway"},
+        "spec": {"listeners": [{"name": "http"}, {"name": "https", "tls": {"certificateRefs": [reference]}}]},
+    }
+    assert edge_verify.served_by([gateway]) == "twisterlab-tls"
+    assert edge_verify.served_by([]) == ""
+    with pytest.raises(Refused, match="No controller has taken the Gateway/twisterlab-gateway"):
+        edge_verify.published([gateway])
+    assert edge_verify.published([{**gateway, "status": {"addresses": [{"value": "192.0.2.7"}]}}]) == "192.0.2.7"

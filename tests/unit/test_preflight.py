@@ -430,3 +430,68 @@ def test_an_expired_certificate_is_named(tmp_path: Path) -> None:
 )
 def test_reach_sentences(cause: str, sentence: str) -> None:
     assert sentence in _kube.reach_sentence("https://x", cause)
+
+
+CLASS = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "edge"}}
+GATEWAY = manifest("Gateway", "public", "x", spec={"listeners": [{"name": "http"}, {"name": "websecure"}]})
+
+
+def routed(cluster: Asked, **gateway: Any) -> _preflight.Findings:
+    wanted = {"class_name": "", "name": "", "namespace": "", "sections": ["http", "https"], **gateway}
+    return _preflight.Preflight(cluster, NAMESPACE, "", False, {}, gateway=wanted).run()
+
+
+def test_a_cluster_without_the_gateway_api_is_refused() -> None:
+    cluster = Asked()
+    cluster.errors["list HTTPRoute"] = ApiError(404, "NotFound", "no such kind", "list httproutes")
+    with pytest.raises(
+        Refused, match=r"does not serve gateway.networking.k8s.io/v1: install the standard channel of the Gateway API"
+    ):
+        routed(cluster, class_name="edge")
+
+
+def test_gateway_classes() -> None:
+    cluster = Asked()
+    with pytest.raises(Refused, match=r"class edge does not exist in this cluster \(it has none: install a controller"):
+        routed(cluster, class_name="edge")
+    cluster.put(CLASS, None)
+    assert routed(cluster, class_name="edge").skipped == []
+    with pytest.raises(Refused, match=r"class other does not exist in this cluster \(it has: edge\)"):
+        routed(cluster, class_name="other")
+
+
+def test_a_gateway_that_exists() -> None:
+    cluster = Asked()
+    with pytest.raises(Refused, match=f"Gateway/public of namespace {NAMESPACE} does not exist: make it"):
+        routed(cluster, name="public")
+    cluster.put(GATEWAY, "other")
+    with pytest.raises(Refused, match=r"namespace other has no listener https \(it has: http, websecure\)"):
+        routed(cluster, name="public", namespace="other")
+    found = routed(cluster, name="public", namespace="other", sections=["http", "websecure"])
+    assert found.skipped == []
+
+
+@pytest.mark.parametrize(
+    ("call", "gateway", "skipped"),
+    [
+        ("list HTTPRoute", {"class_name": "edge"}, "whether the Gateway API is there: no permission"),
+        ("list GatewayClass", {"class_name": "edge"}, "gateway classes: no permission to list them"),
+        ("get Gateway/public", {"name": "public"}, "Gateway public: no permission to read gateways"),
+    ],
+)
+def test_what_of_the_gateway_api_may_not_be_read_is_said(call: str, gateway: dict[str, Any], skipped: str) -> None:
+    cluster = Asked()
+    cluster.errors[call] = ApiError(403, "Forbidden", "no", call)
+    assert skipped in routed(cluster, **gateway).skipped[0]
+
+
+def test_routes_need_rights_of_their_own() -> None:
+    names = {"gateways", "httproutes"}
+    granted = [rule for rule in _rights.rules() if not names & set(rule["resources"])]
+    cluster = Asked(granted)
+    cluster.put(namespace())
+    with pytest.raises(Refused, match=r"gateways\.gateway\.networking\.k8s\.io.*httproutes"):
+        routed(cluster, class_name="edge")
+    # Who makes Ingresses does not need them.
+    cluster.put({**CLASS, "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass"}, None)
+    _preflight.Preflight(cluster, NAMESPACE, "", False, {}, ingress_class="edge").run()

@@ -498,6 +498,27 @@ def test_an_ingress_host_of_another_namespace_is_refused() -> None:
     assert run.cluster.writes() == []
 
 
+def test_a_routes_host_of_another_namespace_is_refused() -> None:
+    run = Run()
+    route = {"hostnames": ["api.shop.local"]}
+    run.cluster.put(manifest("HTTPRoute", "theirs", "x", spec=route), "elsewhere")
+    parts = staged()
+    parts[2].objects.append(manifest("Ingress", "mine", "api", spec={"rules": [{"host": "api.shop.local"}]}))
+    with pytest.raises(
+        Refused, match="host api.shop.local of Ingress/mine belongs to HTTPRoute/theirs of namespace elsewhere"
+    ):
+        run(parts)
+    assert run.cluster.writes() == []
+
+
+def test_without_the_gateway_api_there_are_no_routes_to_look_at() -> None:
+    run = Run()
+    parts = staged()
+    parts[2].objects.append(manifest("Ingress", "mine", "api", spec={"rules": [{"host": "api.shop.local"}]}))
+    run.cluster.errors["list HTTPRoute"] = ApiError(404, "NotFound", "no such kind", "list")
+    assert run(parts).warnings == []
+
+
 def test_a_job_is_made_anew() -> None:
     run = Run()
     parts = [*staged(), Component("migrate", [workload("Job", "migrate", "migrate", "m:1")])]
