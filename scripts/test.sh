@@ -67,7 +67,15 @@ stage_rules() {
 
 stage_kind() {
     use requirements-dev.txt 12
-    molecule test --all
+    local log=$TWISTERLAB_CACHE_DIR/logs/test-kind.log status=0
+    mkdir -p "${log%/*}"
+    molecule test --all 2>&1 | tee "$log" || status=$?
+    if [ "$status" != 0 ]; then
+        # The clean-up comes after the failure and would be all that a cut log shows.
+        echo "=== what failed (all of it: $log)"
+        grep --extended-regexp --before-context=2 --after-context=25 '(fatal|failed): \[|idempotence.*failed|CRITICAL' "$log" | grep --invert-match 'FAILED - RETRYING' | cut --characters=1-800 | tail --lines=60
+    fi
+    return "$status"
 }
 
 report=""

@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 SHORTEST = 8
-#: What is public by its nature.
-PUBLIC = ("tls.crt", "ca.crt")
+#: What is public by its nature: certificates, and names of roles of Postgres.
+PUBLIC = ("tls.crt", "ca.crt", "postgres_login", "postgres_login_previous")
 
 
 def kubectl(*arguments: str) -> str:

@@ -204,7 +204,7 @@ def redactor(api: Api, namespace: str, secret: str = _secrets.SECRET_NAME) -> Ca
         found = api.get(kinds.SECRET, secret, namespace)
     except ApiError:
         found = None
-    return _secrets.redactor(_secrets.decode((found or {}).get("data")).values())
+    return _secrets.redactor(_secrets.confidential(_secrets.decode((found or {}).get("data"))))
 
 
 def report(outcome: Outcome, namespace: str, timeout: float) -> str:

@@ -333,7 +333,7 @@ class Release:
         """Put the Secret's consequences into the desired objects."""
         assert self._vault is not None  # noqa: S101 - told to mypy
         values = self._vault.resolution.values
-        hidden = [*values.values(), *self._vault.before.values()]
+        hidden = _secrets.confidential(values) + _secrets.confidential(self._vault.before)
         self._redact = _secrets.redactor(hidden)
         _plan.check_references(self._desired, values)
         for obj in self._desired:

@@ -195,7 +195,7 @@ def finish(book: Book, key: str, server: Server) -> str:
     seen = server.retire(book.values, book.values.get(f"{key}_previous", ""))
     state.todo.remove(key)
     state.current, state.switched = "", False
-    gone = () if key in OVERLAP else (f"{key}_previous", f"{LOGIN}_previous")
+    gone = () if key in OVERLAP else (f"{key}_previous", f"{_secrets.LOGIN}_previous")
     book.write({}, removed=gone)
     return f"{key}: {seen}"
 
@@ -213,8 +213,6 @@ def end_overlap(book: Book) -> list[str]:
 
 
 # -- servers -----------------------------------------------------------------------------------------------------------
-
-LOGIN = "postgres_login"
 
 #: `shell(script, arguments, stdin)` in a server's container answers whether it ended well, and what it wrote.
 Shell = Callable[[str, list[str], str], tuple[bool, str]]
@@ -268,7 +266,7 @@ class Postgres:
     def accept(self, values: dict[str, str], new: str) -> dict[str, str]:
         """Make the other login role."""
         one, other = f"{self._owner}_a", f"{self._owner}_b"
-        login = other if values.get(LOGIN) == one else one
+        login = other if values.get(_secrets.LOGIN) == one else one
         name, owner = identifier(login), identifier(self._owner)
         self._sql(
             # DDL takes no parameters, so names and texts are quoted as SQL wants them.
@@ -280,12 +278,12 @@ class Postgres:
         )
         if not self._lets_in(login, new):
             raise PlatformError(f"Postgres does not let the new role {login} in: look at its log, and run again.")
-        return {LOGIN: login}
+        return {_secrets.LOGIN: login}
 
     def retire(self, values: dict[str, str], old: str) -> str:
         """Close the former login; the owner keeps its way in over the socket of the pod."""
-        self._settled("/run/secrets/postgres/login", values[LOGIN])
-        former = values.get(f"{LOGIN}_previous", self._owner)
+        self._settled("/run/secrets/postgres/login", values[_secrets.LOGIN])
+        former = values.get(f"{_secrets.LOGIN}_previous", self._owner)
         name = identifier(former)
         self._sql(
             f"ALTER ROLE {name} PASSWORD NULL;"
@@ -296,9 +294,9 @@ class Postgres:
         )
         if old and self._lets_in(former, old):
             raise PlatformError(f"Postgres still lets {former} in with the old password: look at its pg_hba.conf.")
-        if not self._lets_in(values[LOGIN], values["postgres_password"]):
-            raise PlatformError(f"Postgres does not let {values[LOGIN]} in with the password of the Secret.")
-        return f"{values[LOGIN]} logs in, {former} is refused with the old password"
+        if not self._lets_in(values[_secrets.LOGIN], values["postgres_password"]):
+            raise PlatformError(f"Postgres does not let {values[_secrets.LOGIN]} in with the password of the Secret.")
+        return f"{values[_secrets.LOGIN]} logs in, {former} is refused with the old password"
 
 
 class Exporter:

@@ -12,7 +12,7 @@ import hmac
 import json
 import re
 import string
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +25,9 @@ KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 ALPHABET = string.ascii_letters + string.digits
 LONGEST = 512
 FORMS = ("generated", "derived", "supplied", "initial")
+#: Names of roles of Postgres: kept beside their passwords, and no secrets.
+LOGIN = "postgres_login"
+PUBLIC = (LOGIN, f"{LOGIN}_previous")
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -295,6 +298,11 @@ def decode(data: dict[str, str] | None) -> dict[str, str]:
         except ValueError:
             continue
     return found
+
+
+def confidential(values: Mapping[str, str]) -> list[str]:
+    """The values of the Secret that nobody may see."""
+    return [value for key, value in values.items() if key not in PUBLIC]
 
 
 def redactor(values: Iterable[str]) -> Callable[[str], str]:

@@ -187,9 +187,8 @@ def step(module: AnsibleModule) -> dict[str, Any]:
     cluster = _kube.Cluster(params)
     supplied = {key: str(value) for key, value in params["supplied"].items() if value not in (None, "")}
     book = _rotation.Book(cluster, params["namespace"])
-    # The name of a role is no secret, and stands in what is said.
-    hidden = {name: value for name, value in book.values.items() if not name.startswith(_rotation.LOGIN)}
-    module.no_log_values |= {value for value in (*hidden.values(), *supplied.values()) if len(value) > 5}
+    hidden = (*_secrets.confidential(book.values), *supplied.values())
+    module.no_log_values |= {value for value in hidden if len(value) > 5}
     phase, key = params["phase"], params["key"]
     if phase == "plan":
         todo, left, resumed = _rotation.plan(book, params["keys"], supplied, module.check_mode)
