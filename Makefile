@@ -22,9 +22,9 @@ env: ## for eval "$$(make -s env)": the project's ansible and kubectl on PATH, K
 	@$(USE) echo "export PATH='$$venv/bin:$(CACHE)/bin':\"\$$PATH\" KUBECONFIG='$(CACHE)/clusters/twisterlab/kubeconfig'"
 
 test: ## all tests, from cheap to dear
-	@scripts/test.sh lint unit contract render rules oldest app kind
+	@scripts/test.sh lint unit contract render score rules oldest app kind
 
-lint unit contract render rules oldest app kind: ## one stage of `make test`
+lint unit contract render score rules oldest app kind: ## one stage of `make test`
 	@scripts/test.sh $@
 
 docs: ## docs/variables.md from the roles' argument specs, the drawing of docs/network.md, the table of rights in docs/security.md

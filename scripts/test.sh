@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the named stages of the test ladder and prints the minutes of each: test.sh lint unit contract render rules oldest app kind
+# Runs the named stages of the test ladder and prints the minutes of each: test.sh lint unit contract render score rules oldest app kind
 # The first failing stage ends the run (a hang is a failure); a stage that could not run says "skipped" and why, and is never counted as passed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -65,6 +65,10 @@ stage_rules() {
     run_or_skip tests/rules/run "promtool and amtool are not here"
 }
 
+stage_score() {
+    run_or_skip tests/score/run "kube-score is not here"
+}
+
 stage_kind() {
     use requirements-dev.txt 12
     local log=$TWISTERLAB_CACHE_DIR/logs/test-kind.log status=0
@@ -84,7 +88,7 @@ for stage in "$@"; do
     started=$SECONDS
     skipped=""
     if ! declare -F "stage_$stage" >/dev/null; then
-        echo "There is no stage \"$stage\": the stages are lint unit contract render rules oldest app kind." >&2
+        echo "There is no stage \"$stage\": the stages are lint unit contract render score rules oldest app kind." >&2
         exit 2
     fi
     # A subshell would lose `skipped`; `set -e` must hold inside the stage, so the function is not part of a condition.

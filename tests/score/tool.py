@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prints the path of kube-score, compiled once from images/kube-score-test. Exit code 77: it cannot be had here, and why."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "collections"))
+
+from ansible_collections.twisterlab.platform.plugins.module_utils._build import Builder
+from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError
+from ansible_collections.twisterlab.platform.plugins.module_utils._recipe import Recipes
+
+NAME = "kube-score-test"
+
+
+def say(line: str) -> None:
+    """Standard output is for the path."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    builder = Builder(Recipes(), Path(os.environ.get("TWISTERLAB_CACHE_DIR") or f"{home}/twisterlab"), say)
+    try:
+        builder.build(NAME)
+    except BuildError as error:
+        say(f"skipped: the judgement of the manifests needs kube-score: {error}")
+        sys.exit(77)
+    print(next(builder.folder(NAME, "go").rglob("kube-score")))
