@@ -24,6 +24,8 @@ from ._web import Answer
 TAG = "edge"
 HSTS = "strict-transport-security"
 MEGABYTE = 2**20
+#: Seconds over its time limit that a controller may take to close.
+GRACE = 10
 
 
 class Failed(PlatformError):
@@ -135,7 +137,9 @@ STRANGERS: Mapping[str, tuple[str, str, int]] = {
 }
 
 
-def verify(door: Door, sites: list[Site], account: tuple[str, str], body_megabytes: int) -> list[Check]:
+def verify(
+    door: Door, sites: list[Site], account: tuple[str, str], body_megabytes: int, patience: int = 0
+) -> list[Check]:
     """Every check of the edge.
 
     Args:
@@ -143,6 +147,7 @@ def verify(door: Door, sites: list[Site], account: tuple[str, str], body_megabyt
         sites: the public names.
         account: name and password of Prometheus' name.
         body_megabytes: the size above which a request is refused; 0 where nobody tells the controller.
+        patience: seconds after which a request that does not end is ended; 0 when that is not measured.
     """
     found = []
     for site in sites:
@@ -156,6 +161,8 @@ def verify(door: Door, sites: list[Site], account: tuple[str, str], body_megabyt
         found.append(_check("unknown name", partial(_unknown, door, first)))
         found.append(_check("old TLS", partial(_old, door, first)))
         found.append(_check("large request", partial(_large, door, limited, body_megabytes)))
+        if patience:
+            found.append(_check("unfinished request", partial(_unfinished, door, limited, patience)))
     return found
 
 
@@ -264,6 +271,27 @@ def _large(door: Door, host: str, megabytes: int) -> str:
             f"a request of {megabytes + 1} MB is answered with {answer.status} instead of 413: the controller does not read the limit"
         )
     return f"a request of {megabytes + 1} MB is refused with 413"
+
+
+def _unfinished(door: Door, host: str, patience: int) -> str:
+    head = f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/octet-stream\r\nContent-Length: 2\r\n\r\n"
+    with door.tls(host, door.context()) as sealed:
+        sealed.sendall(head.encode() + b"x")
+        begun = time.monotonic()
+        sealed.settimeout(patience + GRACE)
+        try:
+            told = sealed.recv(4096)
+        except TimeoutError:
+            raise Failed(
+                f"a request that does not end is still waited for after {patience + GRACE} s: the controller has no such time limit"
+            ) from None
+        except OSError:
+            told = b""
+        lasted = time.monotonic() - begun
+    status = told.split(b" ", 2)[1].decode("ascii", "replace") if told.startswith(b"HTTP/") else ""
+    if status and status[0] not in "45":
+        raise Failed(f"a request that did not end is answered with {status} after {lasted:.0f} s")
+    return f"a request that does not end is {f'answered with {status}' if status else 'closed'} after {lasted:.0f} s"
 
 
 def unreachable(sentence: str) -> list[Check]:

@@ -42,6 +42,10 @@ options:
     description: Size of a request above which it is refused.
     type: int
     default: 10
+  timeout_seconds:
+    description: Seconds after which a request that does not end is ended. 0 is not measured, as it takes that long.
+    type: int
+    default: 0
   timeout:
     description: Seconds that one request may take.
     type: float
@@ -198,7 +202,7 @@ def look(module: AnsibleModule) -> list[Check]:
     )
     found = sites(ingresses) + routed(routes)
     limit = params["body_megabytes"] if ingresses else 0
-    return _edge.verify(door, found, (params["prometheus_user"], password), limit)
+    return _edge.verify(door, found, (params["prometheus_user"], password), limit, params["timeout_seconds"])
 
 
 def main() -> None:
@@ -212,6 +216,7 @@ def main() -> None:
             authority_file={"type": "path"},
             prometheus_user={"type": "str", "default": "admin"},
             body_megabytes={"type": "int", "default": 10},
+            timeout_seconds={"type": "int", "default": 0},
             timeout={"type": "float", "default": 10.0},
             conclude={"type": "bool", "default": True},
         ),

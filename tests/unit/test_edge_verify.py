@@ -74,7 +74,10 @@ class Controller(http.server.BaseHTTPRequestHandler):
             # As real ones linger: closed over what was not read, the connection would be reset and the answer lost.
             self.rfile.read(length)
             return
-        self.rfile.read(length)
+        if length == 2 and self.fault != "answers":
+            self.connection.settimeout(60 if self.fault == "waits" else 1)
+        if length != 2 or self.fault != "answers":
+            self.rfile.read(length)
         self.answer(401 if self.headers["Host"].startswith("mcp-") else 200)
 
     def log_message(self, *_arguments: Any) -> None:
@@ -116,6 +119,15 @@ def edge(folder: Path, fault: str = "") -> Iterator[_edge.Door]:
         for server in servers:
             server.shutdown()
             server.server_close()
+
+
+@pytest.mark.parametrize(("fault", "state"), [("", "ok"), ("waits", "failed"), ("answers", "failed")])
+def test_a_request_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, state: str) -> None:
+    monkeypatch.setattr(_edge, "GRACE", 0)
+    with edge(tmp_path, fault) as door:
+        found = {check.name: check for check in _edge.verify(door, SITES, ACCOUNT, LIMIT, 2)}["unfinished request"]
+    assert found.state == state, found.evidence
+    assert found.evidence.startswith("a request that d")
 
 
 def verdicts(door: _edge.Door) -> dict[str, tuple[str, str]]:
