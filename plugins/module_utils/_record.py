@@ -42,6 +42,9 @@ class Summary:
         images: of the whole stack, by `Kind/name/container`; filled in by `Records.write`.
         created, changed, deleted: titles of objects.
         reason: why it failed.
+        ended: server's time, UTC.
+        version: of the collection.
+        action: what it was for, such as `deploy` or `rollback to release 5`.
     """
 
     number: int
@@ -56,6 +59,7 @@ class Summary:
     reason: str = ""
     ended: str = ""
     version: str = ""
+    action: str = "deploy"
 
 
 def images_of(found: list[Object]) -> dict[str, str]:

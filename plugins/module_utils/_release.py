@@ -21,8 +21,8 @@ from . import _lease, _namespace, _plan, _sealed, _secrets, _sizing, _smoke, _va
 from . import _objects as objects
 from ._api import MANAGER, Api, Clock, attempt, each
 from ._errors import ApiError, PlatformError, Refused
-from ._health import add_logs
-from ._judge import BROKEN, READY, Check, Judge, Snapshot
+from ._health import add_logs, read_events
+from ._judge import BROKEN, READY, Check, Judge, Snapshot, brief
 from ._objects import Object
 from ._plan import CHANGE, CREATE, SAME, Inventory, Step
 from ._record import Records, Summary, newest, number_of, status_of
@@ -46,6 +46,8 @@ class Options:
         diff: whether differences are wanted.
         smoke_timeout: seconds that a new image may take to start, its download included.
         version: the collection's version, for the record.
+        action: what it is for, for the record.
+        contract: try every changed image first, with its probes and metrics.
     """
 
     namespace: str
@@ -56,6 +58,8 @@ class Options:
     diff: bool = False
     smoke_timeout: float = 300.0
     version: str = ""
+    action: str = "deploy"
+    contract: bool = False
 
 
 @dataclass
@@ -423,13 +427,16 @@ class Release:
         self._answer.warnings += [*report.refusals, *report.warnings]
 
     def _start_smoke(self) -> bool:
+        contract = self._options.contract
         wanted = [
-            step.desired for step in self._steps if step.action == CHANGE and _smoke.needed(step.desired, step.live)
+            step.desired
+            for step in self._steps
+            if step.action == CHANGE and _smoke.needed(step.desired, step.live, contract)
         ]
         if not wanted:
             return False
         _smoke.remove_all(self._api, self._options.namespace)
-        pods = [_smoke.pod_of(obj, self._options.namespace) for obj in wanted]
+        pods = [_smoke.pod_of(obj, self._options.namespace, contract) for obj in wanted]
         each(pods, self._create_smoke)
         self._answer.progress.phase = SMOKE
         self._answer.next = SMOKE
@@ -501,6 +508,7 @@ class Release:
         parts = []
         for check in bad:
             text = f"{check.component}: {check.reason}" + (f" (image {check.image})" if check.image else "")
+            text += self._probed(check)
             if check.logs:
                 text += "; last log lines: " + " | ".join(check.logs[-5:])
             parts.append(text)
@@ -508,6 +516,18 @@ class Release:
         raise Refused(
             "The new image does not start, so nothing was changed and everything keeps running. " + "; ".join(parts)
         )
+
+    def _probed(self, check: Check) -> str:
+        """What the kubelet was answered when it asked a throw-away pod, if it asked."""
+        if not self._options.contract:
+            return ""
+        told = [
+            str(event.get("message", ""))
+            for event in read_events(self._api, self._options.namespace)
+            if event.get("reason") == "Unhealthy"
+            and (event.get("involvedObject") or {}).get("name") == check.title.partition("/")[2]
+        ]
+        return f"; {brief(told[-1])}" if told else ""
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -669,13 +689,21 @@ class Release:
 
     def _finish(self) -> None:
         progress = self._answer.progress
-        if progress.touched:
+        last = newest(self._records.all())
+        if progress.touched or self._unrecorded(last):
             self._answer.release = self._record("applied")
-        else:
-            last = newest(self._records.all())
-            # A release that was never judged healthy is judged by this run.
-            if last is not None and status_of(last) != "healthy":
-                self._answer.release = number_of(last)
+        # A release that was never judged healthy is judged by this run.
+        elif last is not None and status_of(last) != "healthy":
+            self._answer.release = number_of(last)
+
+    def _unrecorded(self, last: Object | None) -> bool:
+        """Whether a run was cut off between its last change and its record, so that what runs is on no record."""
+        if last is None:
+            return False
+        recorded = {
+            item.component: item.objects for item in self._records.components(self._records.read(number_of(last)))
+        }
+        return any(recorded.get(item.component, item.objects) != item.objects for item in self._released())
 
     def _record(self, status: str, reason: str = "") -> int:
         progress = self._answer.progress
@@ -691,6 +719,7 @@ class Release:
             deleted=progress.deleted,
             reason=self._redact(reason),
             version=self._options.version,
+            action=self._options.action,
         )
         return self._records.write(summary, released)
 

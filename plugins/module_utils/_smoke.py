@@ -4,6 +4,9 @@
 It is the tier's own pod with nothing shared: empty volumes in the place of its claims, other labels (so that no
 Service, workload or budget counts it), no probes and hardly any request. It is good once every container has run for
 a moment; it is bad when an image cannot be pulled, a container cannot be made, or one ends with an error.
+
+For an update it must keep the whole contract of its image: the readiness probes stay, and the kubelet asks for the
+metrics before them, as a startup probe. It is good once it is Ready.
 """
 
 from __future__ import annotations
@@ -19,11 +22,20 @@ from ._lease import moment_of
 from ._objects import Object
 
 SETTLE_SECONDS = 3.0
+#: Seconds that a new image may take until it answers with its metrics.
+CONTRACT_SECONDS = 60
+CONTRACT = "twisterlab.io/contract"
 
 
-def needed(desired: Object, live: Object | None) -> bool:
-    """Whether a change would stop the running pods of a single-copy tier for an image that has not run here yet."""
-    if live is None or not stops_first(desired):
+def needed(desired: Object, live: Object | None, contract: bool = False) -> bool:
+    """Whether a change would stop the running pods of a single-copy tier for an image that has not run here yet.
+
+    Args:
+        desired: what will be applied.
+        live: what is there.
+        contract: tiers that replace their pods one by one count as well.
+    """
+    if live is None or not (stops_first(desired) or (contract and desired.get("kind") == "Deployment")):
         return False
     return bool(set(objects.images(objects.pod_spec(desired))) - set(objects.images(objects.pod_spec(live))))
 
@@ -35,8 +47,16 @@ def stops_first(obj: Object) -> bool:
     return obj.get("kind") == "Deployment" and ((obj.get("spec") or {}).get("strategy") or {}).get("type") == "Recreate"
 
 
-def pod_of(desired: Object, namespace: str) -> Object:
-    """The throw-away pod of a workload."""
+def _scraped(desired: Object) -> Object:
+    """How the metrics of a workload's pods are asked for; empty where they have none."""
+    notes = objects.notes(objects.template(desired) or {})
+    if notes.get("prometheus.io/scrape") != "true":
+        return {}
+    return {"path": notes.get("prometheus.io/path", "/metrics"), "port": int(notes.get("prometheus.io/port", "0"))}
+
+
+def pod_of(desired: Object, namespace: str, contract: bool = False) -> Object:
+    """The throw-away pod of a workload; with `contract` it is asked for its health and its metrics."""
     spec = copy.deepcopy(objects.pod_spec(desired))
     for volume in spec.get("volumes") or []:
         if volume.pop("persistentVolumeClaim", None) is not None:
@@ -48,13 +68,23 @@ def pod_of(desired: Object, namespace: str) -> Object:
     for item in objects.containers(spec):
         if item.get("restartPolicy") != "Always":
             item.pop("startupProbe", None)
-        for probe in ("livenessProbe", "readinessProbe", "lifecycle"):
+        for probe in ("livenessProbe", "lifecycle", *(() if contract else ("readinessProbe",))):
             item.pop(probe, None)
         for port in item.get("ports") or []:
             port.pop("hostPort", None)
         resources = item.setdefault("resources", {})
         # It must find room beside what is running; its limits stay, for they belong to the contract of the image.
         resources["requests"] = {**(resources.get("requests") or {}), "cpu": "1m", "memory": "16Mi"}
+    scraped = _scraped(desired) if contract else {}
+    for item in spec.get("containers") or []:
+        ports = [port.get("containerPort") for port in item.get("ports") or []]
+        if scraped.get("port") in ports:
+            item["startupProbe"] = {
+                "httpGet": scraped,
+                "periodSeconds": 1,
+                "timeoutSeconds": 5,
+                "failureThreshold": CONTRACT_SECONDS,
+            }
     spec["restartPolicy"] = "Never"
     spec["terminationGracePeriodSeconds"] = 1
     # An interrupted run must not leave it running.
@@ -75,7 +105,7 @@ def pod_of(desired: Object, namespace: str) -> Object:
                 objects.COMPONENT: objects.component(desired),
                 objects.SMOKE: "true",
             },
-            "annotations": {objects.NEEDS: ""},
+            "annotations": {objects.NEEDS: "", **({CONTRACT: "true"} if contract else {})},
         },
         "spec": spec,
     }
@@ -116,6 +146,11 @@ def judge(pod: Object, judge_of: Judge, snapshot: Snapshot, clock_now: float, se
         begun = [moment_of(((item.get("state") or {}).get("running") or {}).get("startedAt")) for item in states]
         ended_well = [bool((item.get("state") or {}).get("terminated")) for item in states]
         running = [moment for moment in begun if moment]
+        if objects.notes(pod).get(CONTRACT) and not all(item.get("ready") for item in states):
+            began = all(item.get("started") for item in states)
+            return Check(
+                title, component, "waiting", f"does not answer its {'readiness probe' if began else 'metrics path'} yet"
+            )
         if all(moment or done for moment, done in zip(begun, ended_well, strict=True)) and all(
             server_now - moment.timestamp() >= SETTLE_SECONDS for moment in running
         ):

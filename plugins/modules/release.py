@@ -54,6 +54,16 @@ options:
     description: Seconds that a new image may take to start in its throw-away pod, its download included.
     type: float
     default: 300
+  action:
+    description: What the release is for, as the record says it.
+    type: str
+    default: deploy
+  contract:
+    description:
+      - Try every changed image in a throw-away pod first, also of tiers that replace their pods one by one, and ask it what the tier promises of its image, that is the
+        readiness probes and the metrics.
+    type: bool
+    default: false
   authority_file:
     description: File on the controller to which the certificate of a private authority is written, for those who want to trust it. Used by the action plugin only.
     type: path
@@ -247,6 +257,8 @@ def main() -> None:
             health_grace={"type": "float", "default": 10.0},
             health_timeout={"type": "float", "default": 600.0},
             smoke_timeout={"type": "float", "default": 300.0},
+            action={"type": "str", "default": "deploy"},
+            contract={"type": "bool", "default": False},
             authority_file={"type": "path"},
             staged={"type": "list", "elements": "dict"},
             holder={"type": "dict"},
@@ -269,6 +281,8 @@ def main() -> None:
         diff=module._diff,
         smoke_timeout=params["smoke_timeout"],
         version=VERSION,
+        action=params["action"],
+        contract=params["contract"],
     )
     progress = _release.unpack(params["progress"])[0] if params["progress"] else _release.Progress()
     begun = time.monotonic()
