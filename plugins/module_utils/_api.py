@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -53,6 +53,9 @@ class Api(Protocol):
 
     def merge(self, kind: Kind, name: str, namespace: str | None, patch: Object) -> Object:
         """Merge patch."""
+
+    def remove(self, obj: Object, places: Iterable[Sequence[str]]) -> Object:
+        """Take parts out of an object, in this order; guarded by its `metadata.resourceVersion`."""
 
     def delete(
         self,

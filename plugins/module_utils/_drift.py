@@ -7,7 +7,6 @@ which fields somebody else added, who and when; an apply would never touch those
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -274,8 +273,9 @@ def compared(live: Object, desired: Object, result: Object, redact: Callable[[st
     for named, before, after in leaves(compare.normalise(live), compare.normalise(result)):
         if any(step in NOTES for step in named):
             continue
-        what = REMOVED if before is None else CHANGED
-        owner, since = owner_of(live, named) if before is not None else ("", "")
+        # What an apply would take away is a field of ours that no record holds, as after a run that was cut off.
+        what = REMOVED if before is None else ADDED if after is None else CHANGED
+        owner, since = owner_of(live, named) if what == CHANGED else (MANAGER if what == ADDED else "", "")
         found.append(
             Difference(
                 title, field_name(named), what, owner, since, shown(named, before, redact), shown(named, after, redact)
@@ -353,24 +353,16 @@ class Drift:
         """
         by_object: dict[tuple[str, str, str], tuple[Object, list[Path]]] = {}
         for live, path in self._additions:
-            by_object.setdefault(objects.key(live), (copy.deepcopy(live), []))[1].append(path)
+            by_object.setdefault(objects.key(live), (live, []))[1].append(path)
         for live, paths in by_object.values():
             # From the end, so that the places of the others stay.
-            for path in sorted(paths, key=_order, reverse=True):
-                _remove(live, path)
-            objects.meta(live).pop("managedFields", None)
-            self._api.replace(live)
+            ordered = sorted(paths, key=_order, reverse=True)
+            self._api.remove(live, [[str(step) for step in path] for path in ordered])
         return [objects.title(live) for live, _paths in by_object.values()]
 
 
 def _order(path: Path) -> tuple[tuple[int, str], ...]:
     return tuple((step, "") if isinstance(step, int) else (0, step) for step in path)
-
-
-def _remove(value: Any, path: Path) -> None:
-    for step in path[:-1]:
-        value = value[step]
-    del value[path[-1]]
 
 
 def summary(found: Found) -> str:

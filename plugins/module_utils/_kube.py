@@ -14,6 +14,7 @@ import shlex
 import threading
 import time
 import traceback
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -365,6 +366,24 @@ class Cluster:
             query=[("fieldManager", MANAGER)],
             what=f"change {kind.name}/{name}",
             content_type="application/merge-patch+json",
+        )
+
+    def remove(self, obj: Object, places: Iterable[Sequence[str]]) -> Object:
+        """Take parts out of an object, in this order; guarded by its `metadata.resourceVersion`."""
+        metadata = obj["metadata"]
+        kind = self.kind(obj["apiVersion"], obj["kind"])
+        patch = [{"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}]
+        for place in places:
+            # RFC 6901: these two characters are written otherwise in a pointer.
+            pointer = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in place)
+            patch.append({"op": "remove", "path": pointer})
+        return self.request(
+            "patch",
+            kind.path(metadata.get("namespace"), metadata["name"]),
+            body=patch,
+            query=[("fieldManager", MANAGER)],
+            what=f"change {title(obj)}",
+            content_type="application/json-patch+json",
         )
 
     def delete(

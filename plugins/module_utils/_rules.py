@@ -227,6 +227,16 @@ def _registry(path: str, value: str) -> Iterator[str]:
         )
 
 
+def _optional_image(path: str, value: str) -> Iterator[str]:
+    if value:
+        yield from image_reference(path, value)
+
+
+def _release(path: str, value: str) -> Iterator[str]:
+    if value not in ("previous", "healthy", "newest") and not value.isdigit():
+        yield f"{path} is {value!r}, which names no release; write a number of playbooks/history.yml, or previous."
+
+
 def _images(path: str, value: Mapping[str, Any]) -> Iterator[str]:
     for name, reference in value.items():
         yield from image_reference(f"{path}.{name}", str(reference or ""))
@@ -421,6 +431,8 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r"twisterlab_local_cluster\.listen_address", _address),
         (r"twisterlab_local_cluster\.node_image", image_reference),
         (r"twisterlab_images", _images),
+        (r"twisterlab_image", _optional_image),
+        (r"rollback_release", _release),
         (r"twisterlab_secrets", _secrets),
         (r"twisterlab_registry(_mirror)?", _registry),
         (r"twisterlab_image_pull_secrets", _names),

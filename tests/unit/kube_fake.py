@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -68,7 +69,11 @@ class FakeCluster:
 
     def writes(self) -> list[str]:
         """The calls that were not reads and no dry runs."""
-        return [call for call in self.calls if call.split()[0] in ("apply", "create", "replace", "merge", "delete")]
+        return [
+            call
+            for call in self.calls
+            if call.split()[0] in ("apply", "create", "replace", "merge", "remove", "delete")
+        ]
 
     # -- the Api protocol -----------------------------------------------------------------------------------------
 
@@ -170,6 +175,19 @@ class FakeCluster:
         live = self.store[self._key(kind, namespace, name)]
         return copy.deepcopy(self.put(_merge(live, patch), namespace))
 
+    def remove(self, obj: dict[str, Any], places: list[list[str]]) -> dict[str, Any]:
+        self._call(f"remove {objects.title(obj)}")
+        kind = self.kind(obj["apiVersion"], obj["kind"])
+        live = self.store[self._key(kind, obj["metadata"].get("namespace"), obj["metadata"]["name"])]
+        if live["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+            raise ApiError(409, "Conflict", "the object has been modified", "remove")
+        for place in places:
+            value: Any = live
+            for step in place[:-1]:
+                value = value[int(step)] if isinstance(value, list) else value[step]
+            del value[int(place[-1]) if isinstance(value, list) else place[-1]]
+        return copy.deepcopy(self.put(live, obj["metadata"].get("namespace")))
+
     def delete(
         self,
         kind: _kinds.Kind,
@@ -231,9 +249,19 @@ def _matches(obj: dict[str, Any], selector: str) -> bool:
     return True
 
 
+def _named(value: Any) -> dict[str, Any] | None:
+    """The items of a list that is merged by name; None for anything else."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
+        return {item["name"]: item for item in value}
+    return None
+
+
 def _merge(base: Any, over: Any) -> Any:
     if isinstance(base, dict) and isinstance(over, dict):
         return {**base, **{key: _merge(base.get(key), value) for key, value in over.items()}}
+    one, other = _named(base), _named(over)
+    if one is not None and other is not None:
+        return list({**one, **{name: _merge(one.get(name), item) for name, item in other.items()}}.values())
     return copy.deepcopy(over)
 
 
@@ -244,12 +272,19 @@ def _without(live: dict[str, Any], before: dict[str, Any], wanted: dict[str, Any
             live.pop(key, None)
         elif isinstance(before[key], dict) and isinstance(wanted[key], dict) and isinstance(live.get(key), dict):
             _without(live[key], before[key], wanted[key])
+        else:
+            one, other, present = _named(before[key]), _named(wanted[key]), _named(live.get(key))
+            if one is not None and other is not None and present is not None:
+                live[key] = list(_without(present, one, other).values())
     return live
 
 
 def _fields(obj: Any) -> Any:
     if isinstance(obj, dict):
         return {f"f:{key}": _fields(value) for key, value in obj.items()}
+    named = _named(obj)
+    if named is not None:
+        return {f'k:{{"name":{json.dumps(name)}}}': {".": {}, **_fields(item)} for name, item in named.items()}
     return {}
 
 

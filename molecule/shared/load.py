@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""20 requests a second to the API through the edge, a ticket written and read back in turn; no request may fail.
+"""Requests to the API through the edge, a ticket written and read back in turn; no request may fail.
 
-`load.py PORT AUTHORITY NAME CALM`: port of the controller on 127.0.0.1, file of the authority, the API's public name, a file that ends the load when it is
-there (six minutes do too). Prints the number of requests and every failure; ends with 1 when there was one.
+`load.py PORT AUTHORITY NAME CALM RATE`: port of the controller on 127.0.0.1, file of the authority, the API's public name, a file that ends the load when it
+is there (six minutes do too), requests a second. Prints the number of requests and every failure; ends with 1 when there was one.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-RATE = 20
-LANES = 20
+RATE = LANES = int(sys.argv[5])
 SECONDS = 360
 
 
@@ -54,7 +53,7 @@ def lane(number: int, until: float, done: list[int], failed: list[str]) -> None:
         turn += 1
         try:
             if not ticket:
-                told = ask("/api/v1/tickets", {"title": "while passwords change", "description": f"lane {number}"})
+                told = ask("/api/v1/tickets", {"title": "under load", "description": f"lane {number}"})
                 ticket = str(told["id"])
             else:
                 told, ticket = ask(f"/api/v1/tickets/{ticket}"), ""
