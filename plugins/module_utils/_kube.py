@@ -14,6 +14,7 @@ import shlex
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -406,6 +407,12 @@ class Cluster:
         except ApiError:
             return None
         return str(text) or None
+
+    def log_text(self, namespace: str, pod: str, container: str, query: Sequence[tuple[str, str]]) -> str:
+        """A log as the given query asks for it; `ApiError` says why there is none."""
+        path = kinds.POD.path(namespace, pod, "log")
+        what = f"read the log of {pod}/{container}"
+        return str(self.request("get", path, query=list(query), what=what, accept="*/*", raw=True))
 
     # -- questions about ourselves ----------------------------------------------------------------------------------
 
