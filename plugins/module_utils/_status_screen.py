@@ -8,7 +8,7 @@ from typing import Any
 
 from ._judge import READY, brief
 from ._objects import sentence_list
-from ._status import ABSENT
+from ._status import ABSENT, BACKUP
 
 #: Width at which reasons and messages are cut; the JSON has them whole.
 WIDTH = 150
@@ -151,17 +151,19 @@ def next_steps(data: Mapping[str, Any], playbooks: Collection[str], kubectl: str
         return ["ansible-playbook playbooks/verify.yml"]
     found: list[str] = []
     for item in data["wrong"][:LINES]:
-        found += _look(item, kubectl)
+        found += _look(item, playbooks, kubectl)
     if data["release"].get("status") == "failed" and "rollback" in playbooks:
         found.append("ansible-playbook playbooks/rollback.yml")
-    if not found or any(item["state"] == "wrong" for item in data["wrong"]):
+    if any(item["state"] == "wrong" and item["component"] != BACKUP for item in data["wrong"]):
         found.append("ansible-playbook deploy.yml")
     return list(dict.fromkeys(found))[:4]
 
 
-def _look(item: Mapping[str, Any], kubectl: str) -> Iterator[str]:
-    """How to look closer at one fault."""
+def _look(item: Mapping[str, Any], playbooks: Collection[str], kubectl: str) -> Iterator[str]:
+    """How to look closer at one fault; what a deploy mends needs no look."""
     if item["state"] == "wrong":
+        if item["component"] == BACKUP:
+            yield "ansible-playbook playbooks/backup.yml" if "backup" in playbooks else f"{kubectl} get cronjobs,jobs"
         return
     pulls = any(word in item["reason"] for word in _IMAGE_WORDS)
     if item["component"] and item["pod"] and not pulls:
