@@ -51,8 +51,8 @@ def collect(api: Api, namespace: str, read: Read | None) -> dict[str, Any]:
     """
     rest: dict[str, Callable[[], Any]] = {
         "events": lambda: _health.read_events(api, namespace),
-        "records": lambda: _newest_record(api, namespace),
-        "cron_jobs": lambda: _known(api, kinds.CRON_JOB, namespace, objects.OURS_SELECTOR),
+        "records": lambda: newest_record(api, namespace),
+        "cron_jobs": lambda: known(api, kinds.CRON_JOB, namespace, objects.OURS_SELECTOR),
         "tls": lambda: _certificates(api, namespace),
     }
     # `read` of the judge makes eight requests at once; the others go beside them.
@@ -83,7 +83,7 @@ def collect(api: Api, namespace: str, read: Read | None) -> dict[str, Any]:
     return data
 
 
-def _known(api: Api, kind: Kind, namespace: str, labels: str) -> list[Object]:
+def known(api: Api, kind: Kind, namespace: str, labels: str) -> list[Object]:
     """The objects of a kind; none where the kind is unknown or may not be listed."""
     try:
         return api.list(kind, namespace, labels=labels)
@@ -93,7 +93,7 @@ def _known(api: Api, kind: Kind, namespace: str, labels: str) -> list[Object]:
         return []
 
 
-def _newest_record(api: Api, namespace: str) -> dict[str, Any]:
+def newest_record(api: Api, namespace: str) -> dict[str, Any]:
     """The summary of the last release; empty when there was none or it may not be read."""
     found = newest(_named(api, namespace))
     return summary_of(Records(api, namespace).read(number_of(found)) or {}) if found else {}
@@ -110,8 +110,8 @@ def _named(api: Api, namespace: str) -> list[Object]:
 
 def _certificates(api: Api, namespace: str) -> dict[str, str]:
     """PEM, or why there is none, of the certificate that the edge serves and of our authority, by Secret."""
-    served = _sealed.served_by(_known(api, kinds.INGRESS, namespace, objects.OURS_SELECTOR)) or _sealed.served_by(
-        _known(api, kinds.GATEWAY, namespace, objects.OURS_SELECTOR)
+    served = _sealed.served_by(known(api, kinds.INGRESS, namespace, objects.OURS_SELECTOR)) or _sealed.served_by(
+        known(api, kinds.GATEWAY, namespace, objects.OURS_SELECTOR)
     )
     names = [served] if served else []
     # The authority is ours where the certificate is.
