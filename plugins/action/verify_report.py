@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ansible_collections.twisterlab.platform.plugins.module_utils import _checks, _report, _specs
+from ansible_collections.twisterlab.platform.plugins.module_utils import _checklist, _checks, _report, _specs
 from ansible_collections.twisterlab.platform.plugins.plugin_utils.reporting import ReportingAction
 
 TEMPLATE = Path("roles") / "verify" / "templates" / "report.html.j2"
@@ -36,6 +36,7 @@ class ActionModule(ReportingAction):
             "ended": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
             "checks": checks,
             "plots": arguments["plots"],
+            "checklist": [vars(verdict) for verdict in _checklist.concluded(checks)],
         }
         broken = _checks.failures(checks)
         path = "" if check else self._write(report, Path(arguments["dest"]))
@@ -43,6 +44,8 @@ class ActionModule(ReportingAction):
         told = f"{words}{'' if broken else '.'}" + (f"{chr(10) if broken else ' '}Report: {path}" if path else "")
         if not checks:
             told = "Nothing was verified: no tag of verify chose a check; write for example --tags monitoring."
+        for line in _checklist.lines(_checklist.concluded(checks)):
+            self.say(line)
         if checks and not broken:
             # Ansible shows the message of a failed task only.
             self.say(told)

@@ -83,6 +83,22 @@ def left(certificate: str, now: datetime) -> float:
     return max(0.0, min(1.0, (read.not_valid_after_utc - now).total_seconds() / whole))
 
 
+def lifetime(certificate: str, now: datetime) -> tuple[float, float, list[str]] | None:
+    """Days left (less than 0 when it has expired), days in all, and names of a certificate; None when it cannot be read."""
+    try:
+        read = x509.load_pem_x509_certificate(certificate.encode())
+        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+            x509.DNSName
+        )
+    except x509.ExtensionNotFound:
+        names = []
+    except ValueError:
+        return None
+    day = timedelta(days=1)
+    end = read.not_valid_after_utc
+    return (end - now) / day, (end - read.not_valid_before_utc) / day, list(names)
+
+
 def _authority_misfit(pair: Pair | None, domain: str, now: datetime) -> str:
     """Why an authority cannot be used; empty when it can."""
     if pair is None:

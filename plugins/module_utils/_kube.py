@@ -426,6 +426,12 @@ class Cluster:
             return None
         return str(text) or None
 
+    def log_text(self, namespace: str, pod: str, container: str, query: Sequence[tuple[str, str]]) -> str:
+        """A log as the given query asks for it; `ApiError` says why there is none."""
+        path = kinds.POD.path(namespace, pod, "log")
+        what = f"read the log of {pod}/{container}"
+        return str(self.request("get", path, query=list(query), what=what, accept="*/*", raw=True))
+
     # -- questions about ourselves ----------------------------------------------------------------------------------
 
     def version(self, timeout: tuple[float, float]) -> Object:

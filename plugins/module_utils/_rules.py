@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from . import _edges, _quantity, _stage
+from . import _components, _edges, _logs, _quantity, _stage
 from ._errors import Refused
 from ._specs import Option
 
@@ -421,12 +421,29 @@ def _one_declared(path: str, item: Any, egress: bool) -> Iterator[str]:
         yield f"{path}.port is {item.get('port')!r}; write the number of the port, for example 443."
 
 
+def _understood(by: Callable[[str], object]) -> Callable[[str, Any], Iterator[str]]:
+    """A rule of what the module that gets the value says of it."""
+
+    def rule(_path: str, item: Any) -> Iterator[str]:
+        try:
+            by(str(item))
+        except Refused as error:
+            yield str(error)
+
+    return rule
+
+
 # The first pattern that matches the whole path decides.
 _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] = tuple(
     (re.compile(pattern), rule)
     for pattern, rule in (
         (r"twisterlab_namespace", _namespace),
         (r"twisterlab_domain", _domain),
+        (r"twisterlab_component", _understood(_components.chosen)),
+        (r"twisterlab_logs_since", _understood(_logs.span)),
+        (r"twisterlab_logs_lines", _between(1, 100000)),
+        # 0 is a meaning of its own.
+        (r"twisterlab_(logs_follow|forward)_seconds", _between(0, 86400)),
         (r"twisterlab_local_cluster\.name", _cluster_name),
         (r"twisterlab_local_cluster\.listen_address", _address),
         (r"twisterlab_local_cluster\.node_image", image_reference),

@@ -220,3 +220,14 @@ def write(api: Api, namespace: str, item: Write) -> None:
         metadata["annotations"] = objects.notes(item.live)
     metadata["resourceVersion"] = objects.meta(item.live)["resourceVersion"]
     api.replace(body)
+
+
+def served_by(found: list[Object]) -> str:
+    """The Secret of the certificate, as the first Ingress or Gateway names it; empty where none of ours does."""
+    for item in found:
+        for listener in item["spec"].get("listeners") or []:
+            for reference in (listener.get("tls") or {}).get("certificateRefs") or []:
+                return str(reference["name"])
+        for entry in item["spec"].get("tls") or []:
+            return str(entry.get("secretName", ""))
+    return ""

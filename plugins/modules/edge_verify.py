@@ -150,17 +150,6 @@ def published(found: list[objects.Object]) -> str:
     )
 
 
-def served_by(found: list[objects.Object]) -> str:
-    """The Secret of the certificate, as the first Ingress or Gateway names it; empty where none of ours does."""
-    for item in found:
-        for listener in item["spec"].get("listeners") or []:
-            for reference in (listener.get("tls") or {}).get("certificateRefs") or []:
-                return str(reference["name"])
-        for entry in item["spec"].get("tls") or []:
-            return str(entry.get("secretName", ""))
-    return ""
-
-
 def ours(cluster: _kube.Cluster, kind: kinds.Kind, namespace: str) -> list[objects.Object]:
     """The stack's objects of a kind that the cluster need not have."""
     try:
@@ -189,7 +178,7 @@ def look(module: AnsibleModule) -> list[Check]:
     module.no_log_values |= {password, base64.b64encode(password.encode()).decode()}
     doors = ingresses or gateways
     # A listener of somebody's has what it has; the private authority's certificate stands in ours.
-    served = served_by(doors) or "twisterlab-tls"
+    served = _sealed.served_by(doors) or "twisterlab-tls"
     authority = secret(cluster, served, namespace).get(_sealed.AUTHORITY, "")
     if params["authority_file"]:
         authority = Path(params["authority_file"]).expanduser().read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -217,6 +217,17 @@ class FakeCluster:
     def log(self, namespace: str, pod: str, container: str, lines: int, previous: bool) -> str | None:
         self._call(f"log {pod}")
         return self.logs.get((pod, previous))
+
+    def log_text(self, namespace: str, pod: str, container: str, query: Sequence[tuple[str, str]]) -> str:
+        asked = dict(query)
+        self._call(
+            f"log {pod}/{container} {' '.join(f'{name}={value}' for name, value in query if name != 'container')}"
+        )
+        text = self.logs.get((f"{pod}/{container}", asked.get("previous") == "true"))
+        if text is None:
+            raise ApiError(400, "BadRequest", f'container "{container}" in pod "{pod}" is waiting to start', "log")
+        lines = [line for line in text.splitlines() if line >= asked.get("sinceTime", "").rstrip("Z")]
+        return "\n".join(lines[-int(asked.get("tailLines", "9999")) :]) + "\n"
 
     def namespaced_kinds(self) -> list[_kinds.Kind]:
         return [kind for kind in _kinds.TABLE if kind.namespaced]

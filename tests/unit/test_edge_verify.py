@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.twisterlab.platform.plugins.module_utils import _certificates as certificates
-from ansible_collections.twisterlab.platform.plugins.module_utils import _edge
+from ansible_collections.twisterlab.platform.plugins.module_utils import _edge, _sealed
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import Refused
 from ansible_collections.twisterlab.platform.plugins.modules import edge_verify
 
@@ -201,8 +201,8 @@ def test_the_address_and_the_certificate_of_a_gateway() -> None:
         "metadata": {"name": "twisterlab-gateway"},
         "spec": {"listeners": [{"name": "http"}, {"name": "https", "tls": {"certificateRefs": [reference]}}]},
     }
-    assert edge_verify.served_by([gateway]) == "twisterlab-tls"
-    assert edge_verify.served_by([]) == ""
+    assert _sealed.served_by([gateway]) == "twisterlab-tls"
+    assert _sealed.served_by([]) == ""
     with pytest.raises(Refused, match="No controller has taken the Gateway/twisterlab-gateway"):
         edge_verify.published([gateway])
     assert edge_verify.published([{**gateway, "status": {"addresses": [{"value": "192.0.2.7"}]}}]) == "192.0.2.7"

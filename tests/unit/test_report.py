@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 import pytest
-from ansible_collections.twisterlab.platform.plugins.module_utils import _checks, _report
+from ansible_collections.twisterlab.platform.plugins.module_utils import _checklist, _checks, _report
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import Check
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +35,7 @@ REPORT: dict[str, Any] = {
     "ended": "2026-01-01 10:01:00",
     "checks": CHECKS,
     "plots": [PLOT],
+    "checklist": [vars(verdict) for verdict in _checklist.concluded(CHECKS)],
 }
 
 
@@ -55,6 +56,8 @@ def test_the_page_needs_nothing_else_and_cannot_be_broken_by_evidence() -> None:
         assert outside not in text
     assert "Not as it should be: 3 checks: 1 ok, 1 failed, 1 skipped: stdio (there is no kubectl here)" in text
     assert text.count("<polyline") == 3
+    assert "Post-deployment checklist" in text
+    assert '<td class="not looked at">not looked at</td>' in text
 
 
 def test_the_plots_are_to_scale() -> None:

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What runs in a namespace, at one moment, as plain data: one round of parallel reads, then pure functions."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from . import _health, _sealed
+from . import _kinds as kinds
+from . import _objects as objects
+from ._api import Api, each
+from ._errors import ApiError
+from ._judge import READY, WAITING, Judge, Snapshot, overall
+from ._kinds import Kind
+from ._lease import moment_of
+from ._objects import Object, meta
+from ._record import SELECTOR, Records, newest, number_of, summary_of
+
+ABSENT = "absent"
+#: Component of everything that makes backups, and the word in the name of what tries them.
+BACKUP, DRILL = "backup", "drill"
+#: How far back warnings are told.
+RECENT = timedelta(hours=1)
+#: A backup of yesterday, with some hours for its own time; the alert BackupTooOld says the same.
+BACKUP_AGE = timedelta(hours=26)
+#: A certificate is renewed at a third of its lifetime, so one with less than this share was forgotten.
+CERTIFICATE_SHARE = 0.2
+WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet")
+
+#: Days left, whole lifetime in days and the names of a certificate in PEM; None when it cannot be read.
+Read = Callable[[str, datetime], tuple[float, float, list[str]] | None]
+#: Why a certificate is not told of, which is no fault of the stack.
+UNSEEN = ("no permission", "the Python package cryptography is not here")
+
+
+def collect(api: Api, namespace: str, read: Read | None) -> dict[str, Any]:
+    """Everything that the screen and the JSON show.
+
+    Args:
+        api: the cluster.
+        namespace: where.
+        read: reads a certificate; None where nothing here can.
+
+    Raises:
+        ApiError: what every role may list cannot be listed.
+        Unreachable: the API server does not answer.
+    """
+    rest: dict[str, Callable[[], Any]] = {
+        "events": lambda: _health.read_events(api, namespace),
+        "records": lambda: newest_record(api, namespace),
+        "cron_jobs": lambda: known(api, kinds.CRON_JOB, namespace, objects.OURS_SELECTOR),
+        "tls": lambda: _certificates(api, namespace),
+    }
+    # `read` of the judge makes eight requests at once; the others go beside them.
+    tasks: list[tuple[str, Callable[[], Any]]] = [("snapshot", lambda: _health.read(api, namespace)), *rest.items()]
+    found = dict(each(tasks, lambda task: (task[0], task[1]())))
+    snapshot: Snapshot = found["snapshot"]
+    snapshot.events = found["events"]
+    now = api.now()
+    checks = Judge(0.0, {}).judge(snapshot, 0.0)
+    release = found["records"]
+    data: dict[str, Any] = {
+        "namespace": namespace,
+        "taken": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        "tiers": tiers(snapshot),
+        "autoscalers": [autoscaler(item) for item in _ours(snapshot, "HorizontalPodAutoscaler")],
+        "release": release,
+        "certificates": certificates(found["tls"], now, read),
+        "backups": backups(found["cron_jobs"], now),
+        "events": warnings(snapshot.events, now),
+        "ready": sum(1 for check in checks if check.state == READY),
+        "objects": len(checks),
+        "waiting": sum(1 for check in checks if check.state == WAITING),
+    }
+    data["wrong"] = wrong(data, [asdict(check) for check in checks], snapshot)
+    data["state"] = ABSENT if not checks and not release else overall(checks)
+    if data["state"] == READY and data["wrong"]:
+        data["state"] = "degraded"
+    return data
+
+
+def known(api: Api, kind: Kind, namespace: str, labels: str) -> list[Object]:
+    """The objects of a kind; none where the kind is unknown or may not be listed."""
+    try:
+        return api.list(kind, namespace, labels=labels)
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        return []
+
+
+def newest_record(api: Api, namespace: str) -> dict[str, Any]:
+    """The summary of the last release; empty when there was none or it may not be read."""
+    found = newest(_named(api, namespace))
+    return summary_of(Records(api, namespace).read(number_of(found)) or {}) if found else {}
+
+
+def _named(api: Api, namespace: str) -> list[Object]:
+    try:
+        return api.list(kinds.CONFIG_MAP, namespace, labels=SELECTOR, metadata_only=True)
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        return []
+
+
+def _certificates(api: Api, namespace: str) -> dict[str, str]:
+    """PEM, or why there is none, of the certificate that the edge serves and of our authority, by Secret."""
+    served = _sealed.served_by(known(api, kinds.INGRESS, namespace, objects.OURS_SELECTOR)) or _sealed.served_by(
+        known(api, kinds.GATEWAY, namespace, objects.OURS_SELECTOR)
+    )
+    names = [served] if served else []
+    # The authority is ours where the certificate is.
+    names += ["twisterlab-ca"] if served in _sealed.NAMES else []
+    return dict(each(names, lambda name: (name, _pem(api, namespace, name))))
+
+
+def _pem(api: Api, namespace: str, name: str) -> str:
+    try:
+        found = api.get(kinds.SECRET, name, namespace)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return UNSEEN[0]
+    value = ((found or {}).get("data") or {}).get(_sealed.CERTIFICATE, "")
+    return base64.b64decode(value).decode("utf-8", "replace") if value else "not there"
+
+
+def _ours(snapshot: Snapshot, kind: str) -> list[Object]:
+    return sorted((obj for obj in snapshot.of(kind) if objects.is_ours(obj)), key=objects.title)
+
+
+def pods_of(snapshot: Snapshot, workload: Object) -> list[Object]:
+    """The pods of a workload, through its ReplicaSets where it has them."""
+    owners = {str(meta(workload).get("uid"))}
+    owners |= {
+        str(meta(item).get("uid")) for item in snapshot.of("ReplicaSet") if objects.owner(item).get("uid") in owners
+    }
+    return [pod for pod in snapshot.of("Pod") if objects.owner(pod).get("uid") in owners]
+
+
+def tiers(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Every workload: its tier, replicas, images and restarts."""
+    found = []
+    for kind in WORKLOADS:
+        for obj in _ours(snapshot, kind):
+            spec, status = obj.get("spec") or {}, obj.get("status") or {}
+            wanted = status.get("desiredNumberScheduled") if kind == "DaemonSet" else spec.get("replicas", 1)
+            ready = status.get("numberReady") if kind == "DaemonSet" else status.get("readyReplicas")
+            states = [
+                state
+                for pod in pods_of(snapshot, obj)
+                for state in (pod.get("status") or {}).get("containerStatuses") or []
+            ]
+            found.append(
+                {
+                    "component": objects.component(obj),
+                    "workload": objects.title(obj),
+                    "ready": int(ready or 0),
+                    "wanted": int(wanted or 0),
+                    "restarts": sum(int(state.get("restartCount") or 0) for state in states),
+                    "images": {
+                        str(item.get("name")): str(item.get("image"))
+                        for item in objects.containers(objects.pod_spec(obj))
+                    },
+                }
+            )
+    return sorted(found, key=lambda item: (item["component"], item["workload"]))
+
+
+def autoscaler(obj: Object) -> dict[str, Any]:
+    """One autoscaler with what it sees."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    seen = {_metric(item): _figure(item, "current") for item in status.get("currentMetrics") or []}
+    target = spec.get("scaleTargetRef") or {}
+    return {
+        "name": objects.name(obj),
+        "component": objects.component(obj),
+        "target": f"{target.get('kind')}/{target.get('name')}",
+        "current": int(status.get("currentReplicas") or 0),
+        "wanted": int(status.get("desiredReplicas") or 0),
+        "min": int(spec.get("minReplicas") or 1),
+        "max": int(spec.get("maxReplicas") or 0),
+        "metrics": [
+            {"name": _metric(item), "current": seen.get(_metric(item), ""), "target": _figure(item, "target")}
+            for item in spec.get("metrics") or []
+        ],
+    }
+
+
+def _body(item: Object) -> Object:
+    kind = str(item.get("type") or "")
+    return item.get(kind[:1].lower() + kind[1:]) or {}
+
+
+def _metric(item: Object) -> str:
+    body = _body(item)
+    return str(body.get("name") or (body.get("metric") or {}).get("name") or item.get("type"))
+
+
+def _figure(item: Object, part: str) -> str:
+    figure = _body(item).get(part) or {}
+    if figure.get("averageUtilization") is not None:
+        return f"{figure['averageUtilization']} %"
+    return str(figure.get("averageValue") or figure.get("value") or "")
+
+
+def certificates(found: Mapping[str, str], now: datetime, read: Read | None) -> list[dict[str, Any]]:
+    """Days left of each certificate's lifetime; `problem` where it cannot be said."""
+    told: list[dict[str, Any]] = []
+    for name, text in found.items():
+        if not text.startswith("-----"):
+            told.append({"secret": name, "problem": text})
+            continue
+        if read is None:
+            told.append({"secret": name, "problem": UNSEEN[1]})
+            continue
+        known = read(text, now)
+        if known is None:
+            told.append({"secret": name, "problem": "it cannot be read"})
+            continue
+        days, whole, names = known
+        told.append({"secret": name, "days_left": round(days, 1), "days": round(whole, 1), "names": names})
+    return told
+
+
+def backups(cron_jobs: Iterable[Object], now: datetime) -> dict[str, Any]:
+    """When there was a good backup, and when one was restored for proof; empty without a backup tier."""
+    told: dict[str, Any] = {}
+    for obj in cron_jobs:
+        if objects.component(obj) != BACKUP:
+            continue
+        last = str((obj.get("status") or {}).get("lastSuccessfulTime") or "")
+        part = "drilled" if DRILL in objects.name(obj) else "newest"
+        told.setdefault("newest", "")
+        told.setdefault("drilled", "")
+        told["schedule" if part == "newest" else "drill_schedule"] = str((obj.get("spec") or {}).get("schedule") or "")
+        if last > told[part]:
+            told[part] = last
+            told[f"{part}_hours"] = round((now - _moment(last)).total_seconds() / 3600, 1)
+    return told
+
+
+def warnings(events: Iterable[Object], now: datetime) -> list[dict[str, Any]]:
+    """The warnings of the last hour, newest first, the same one once."""
+    told: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for event in events:
+        when = _event_time(event)
+        if event.get("type") != "Warning" or not when or now - _moment(when) > RECENT:
+            continue
+        about = event.get("involvedObject") or {}
+        key = (f"{about.get('kind')}/{about.get('name')}", str(event.get("reason")), str(event.get("message")))
+        count = int((event.get("series") or {}).get("count") or event.get("count") or 1)
+        before = told.get(key)
+        told[key] = {
+            "object": key[0],
+            "reason": key[1],
+            "message": " ".join(key[2].split()),
+            "last": max(when, before["last"] if before else ""),
+            "count": count + (before["count"] if before else 0),
+        }
+    return sorted(told.values(), key=lambda item: item["last"], reverse=True)
+
+
+def _event_time(event: Object) -> str:
+    series = event.get("series") or {}
+    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    return max((str(item) for item in times if item), default="")
+
+
+def _moment(text: str) -> datetime:
+    return moment_of(text) or datetime.fromtimestamp(0, UTC)
+
+
+def wrong(data: Mapping[str, Any], checks: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Everything that is not as it should be, worst first: the judge's verdicts, then what it does not look at."""
+    found = [
+        {name: check[name] for name in ("title", "component", "state", "reason", "pod", "container", "crashed")}
+        for check in checks
+        if check["state"] != READY
+    ]
+    release = data["release"]
+    there = {objects.title(obj) for kind in WORKLOADS for obj in snapshot.of(kind)}
+    titles = {title.rpartition("/")[0] for title in release.get("images") or {}}
+    for title in sorted(titles - there):
+        if title.partition("/")[0] in WORKLOADS:
+            found.append(_item(title, f"release {release['number']} has it, and it is not in the namespace"))
+    if release.get("status") == "failed":
+        reason = str(release.get("reason") or "").strip().splitlines()
+        found.append(
+            _item(f"release {release['number']}", f"failed: {reason[0] if reason else 'no reason is recorded'}")
+        )
+    for item in data["certificates"]:
+        if item.get("days") and item["days_left"] < item["days"] * CERTIFICATE_SHARE:
+            sentence = f"{item['days_left']:.0f} of {item['days']:.0f} days are left, it was not renewed"
+            found.append(_item(f"Secret/{item['secret']}", sentence, "ingress"))
+        elif item.get("problem") and item["problem"] not in UNSEEN:
+            found.append(_item(f"Secret/{item['secret']}", f"the certificate: {item['problem']}", "ingress"))
+    saved = data["backups"]
+    if saved and saved["newest"] and saved["newest_hours"] > BACKUP_AGE.total_seconds() / 3600:
+        found.append(_item("backup", f"the newest is {saved['newest_hours']:.0f} hours old", BACKUP))
+    return found
+
+
+def _item(title: str, reason: str, component: str = "") -> dict[str, Any]:
+    return {
+        "title": title,
+        "component": component,
+        "state": "wrong",
+        "reason": reason,
+        "pod": "",
+        "container": "",
+        "crashed": False,
+    }
+
+
+def redacted(value: Any, hide: Callable[[str], str]) -> Any:
+    """The same data with every text made harmless."""
+    if isinstance(value, str):
+        return hide(value)
+    if isinstance(value, dict):
+        return {name: redacted(item, hide) for name, item in value.items()}
+    return [redacted(item, hide) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state of a stack: what is read, what counts as wrong, what the screen says, and which command comes next."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from ansible_collections.twisterlab.platform.plugins.module_utils import _certificates, _secrets, _status
+from ansible_collections.twisterlab.platform.plugins.module_utils import _status_screen as screen
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, Unreachable
+from ansible_collections.twisterlab.platform.plugins.module_utils._record import Records, Summary
+from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
+from kube_fake import NAMESPACE, START, FakeCluster, labels, manifest, namespace, workload
+
+KUBECTL = "kubectl --kubeconfig /somewhere -n shop"
+PLAYBOOKS = {"deploy", "status", "logs", "verify"}
+CRASH = {
+    "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+    "lastState": {"terminated": {"exitCode": 3, "reason": "Error", "startedAt": "2026-11-23T08:59:00Z"}},
+    "restartCount": 4,
+}
+
+
+def deployment(cluster: FakeCluster, state: dict[str, Any] | None = None, image: str = "registry/api:1") -> None:
+    """The API: a Deployment, its ReplicaSet and a pod."""
+    good = state is None
+    obj = workload("Deployment", "twisterlab-api", "api", image=image, replicas=1)
+    obj["metadata"].update(uid="api", generation=1, annotations={"deployment.kubernetes.io/revision": "1"})
+    obj["status"] = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}
+    if good:
+        obj["status"].update(readyReplicas=1, availableReplicas=1)
+    cluster.put(obj)
+    old = manifest("ReplicaSet", "twisterlab-api-1", "api")
+    old["metadata"].update(
+        uid="rs",
+        ownerReferences=[{"controller": True, "uid": "api"}],
+        annotations={"deployment.kubernetes.io/revision": "1"},
+    )
+    cluster.put({**old, "spec": {"template": obj["spec"]["template"]}})
+    container = {
+        "name": "main",
+        "image": image,
+        "ready": good,
+        "restartCount": 0,
+        "state": {"running": {}},
+        **(state or {}),
+    }
+    cluster.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "twisterlab-api-1-x",
+                "labels": labels("api", "twisterlab-api"),
+                "ownerReferences": [{"controller": True, "uid": "rs"}],
+            },
+            "spec": {"containers": [{"name": "main", "image": image}]},
+            "status": {
+                "phase": "Running",
+                "conditions": [{"type": "Ready", "status": str(good)}, {"type": "PodScheduled", "status": "True"}],
+                "containerStatuses": [container],
+            },
+        }
+    )
+
+
+def autoscaler(cluster: FakeCluster, cpu: int | None = 12) -> None:
+    def metric(part: str, value: int | None) -> dict[str, Any]:
+        return {"type": "Resource", "resource": {"name": "cpu", part: {"averageUtilization": value}}}
+
+    obj = manifest("HorizontalPodAutoscaler", "twisterlab-api-hpa", "api")
+    obj["spec"] = {
+        "minReplicas": 1,
+        "maxReplicas": 10,
+        "metrics": [metric("target", 70)],
+        "scaleTargetRef": {"kind": "Deployment", "name": "twisterlab-api"},
+    }
+    obj["status"] = {
+        "currentReplicas": 1,
+        "desiredReplicas": 1,
+        "conditions": [{"type": "ScalingActive", "status": "True"}],
+    }
+    obj["status"]["currentMetrics"] = [metric("current", cpu)] if cpu is not None else []
+    cluster.put(obj)
+
+
+def released(cluster: FakeCluster, status: str = "healthy", reason: str = "", image: str = "registry/api:1") -> int:
+    """One release of the API."""
+    records = Records(cluster, NAMESPACE)
+    obj = workload("Deployment", "twisterlab-api", "api", image=image)
+    summary = Summary(0, "applied", "ann@build", "2026-11-23T08:58:00Z", ["api"], changed=["Deployment/twisterlab-api"])
+    number = records.write(summary, [Component("api", [obj], {})])
+    records.conclude(number, status, reason)
+    return number
+
+
+def certificate(cluster: FakeCluster, age: timedelta = timedelta(0)) -> None:
+    """The edge's certificate of 90 days."""
+    cluster.put(manifest("Ingress", "twisterlab-ingress", "ingress", spec={"tls": [{"secretName": "twisterlab-tls"}]}))
+    kept = _certificates.keep("shop.local", ["api.shop.local"], START - age)
+    for name, pair in (("twisterlab-tls", kept.leaf), ("twisterlab-ca", kept.authority)):
+        data = {"tls.crt": base64.b64encode(pair.certificate.encode()).decode()}
+        cluster.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})
+
+
+def healthy() -> FakeCluster:
+    cluster = FakeCluster()
+    cluster.put(namespace())
+    deployment(cluster)
+    autoscaler(cluster)
+    released(cluster)
+    certificate(cluster)
+    return cluster
+
+
+def look(cluster: FakeCluster) -> dict[str, Any]:
+    return _status.collect(cluster, NAMESPACE, _certificates.lifetime)
+
+
+def told(cluster: FakeCluster, playbooks: set[str] = PLAYBOOKS) -> str:
+    return "\n".join(screen.screen(look(cluster), playbooks, KUBECTL))
+
+
+def test_a_healthy_stack_on_one_screen() -> None:
+    text = told(healthy())
+    for line in (
+        "Namespace shop: healthy (2 of 2 objects ready, 2026-11-23T09:00:00Z)",
+        "TIER  WORKLOAD                   READY  RESTARTS  IMAGE",
+        "api   Deployment/twisterlab-api  1/1    0         registry/api:1",
+        "Autoscaler    twisterlab-api-hpa: 1 replicas, 1 to 10; cpu 12 % of 70 %",
+        "Release       1, healthy, 2026-11-23T09:00:00Z, by ann@build: changed Deployment/twisterlab-api",
+        "Certificate   twisterlab-tls: 90 of 90 days left (api.shop.local)",
+        "Certificate   twisterlab-ca: 3650 of 3650 days left",
+        "Backups       none",
+        "Warnings      none in the last hour",
+        "Next:\n  ansible-playbook playbooks/verify.yml",
+    ):
+        assert line in text, line
+    assert "Wrong" not in text
+    assert len(text.splitlines()) < 24, "one screen"
+
+
+def test_looking_changes_nothing() -> None:
+    cluster = healthy()
+    cluster.calls.clear()
+    look(cluster)
+    assert cluster.writes() == []
+
+
+def test_a_crash_is_named_with_its_pod_and_the_logs_come_next() -> None:
+    cluster = healthy()
+    deployment(cluster, CRASH)
+    data = look(cluster)
+    assert data["state"] == "broken"
+    text = told(cluster)
+    assert "Deployment/twisterlab-api is broken: CrashLoopBackOff" in text
+    assert "[pod twisterlab-api-1-x]" in text
+    assert "api   Deployment/twisterlab-api  0/1    4" in text
+    assert text.split("Next:\n")[1].startswith("  ansible-playbook playbooks/logs.yml -e twisterlab_component=api")
+
+
+def test_an_image_that_is_not_found_has_no_log_to_read() -> None:
+    cluster = healthy()
+    deployment(cluster, {"state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}, "localhost/none:1")
+    text = told(cluster)
+    assert "ErrImagePull: not found" in text
+    assert f"{KUBECTL} describe pod twisterlab-api-1-x" in text
+    assert "logs.yml" not in text
+
+
+def test_a_failed_release_is_wrong_though_all_is_ready_and_rollback_is_named_where_there_is_one() -> None:
+    cluster = healthy()
+    released(cluster, "failed", "Broken in namespace shop after 12 s\n- more")
+    data = look(cluster)
+    assert (data["state"], data["release"]["number"]) == ("degraded", 2)
+    assert "release 2 is wrong: failed: Broken in namespace shop after 12 s" in told(cluster)
+    assert "rollback" not in told(cluster)
+    assert "  ansible-playbook playbooks/rollback.yml" in told(cluster, PLAYBOOKS | {"rollback"})
+
+
+def test_a_workload_of_the_release_that_is_gone_is_named() -> None:
+    cluster = healthy()
+    cluster.store.pop(("Deployment", NAMESPACE, "twisterlab-api"))
+    text = told(cluster)
+    assert "Deployment/twisterlab-api is wrong: release 1 has it, and it is not in the namespace" in text
+    assert "  ansible-playbook deploy.yml" in text
+
+
+def test_nothing_there_is_no_healthy_stack() -> None:
+    cluster = FakeCluster()
+    data = look(cluster)
+    assert data["state"] == "absent"
+    lines = screen.screen(data, PLAYBOOKS, KUBECTL)
+    assert lines[0] == "Namespace shop: nothing of ours is there (2026-11-23T09:00:00Z)"
+    assert lines[-1] == "  ansible-playbook deploy.yml"
+
+
+@pytest.mark.parametrize(("days", "state"), [(70, "ready"), (80, "degraded"), (100, "degraded")])
+def test_a_certificate_that_nobody_renewed_is_wrong(days: int, state: str) -> None:
+    cluster = healthy()
+    certificate(cluster, timedelta(days=days))
+    data = look(cluster)
+    assert data["state"] == state
+    assert data["certificates"][0]["days_left"] == pytest.approx(90 - days, abs=0.1)
+
+
+def test_what_may_not_be_read_is_said_and_is_no_fault() -> None:
+    cluster = healthy()
+    forbidden = ApiError(403, "Forbidden", "no", "x")
+    cluster.errors = {f"get Secret/{name}": forbidden for name in ("twisterlab-tls", "twisterlab-ca")}
+    cluster.errors |= {"list CronJob": forbidden, "list Event": forbidden}
+    data = look(cluster)
+    assert data["state"] == "ready"
+    assert "twisterlab-tls: no permission" in told(cluster)
+    assert _status.collect(cluster, NAMESPACE, None)["state"] == "ready"
+
+
+def test_a_server_that_does_not_answer_is_an_error() -> None:
+    cluster = healthy()
+    cluster.errors = {"list Event": Unreachable("no answer")}
+    with pytest.raises(Unreachable, match="no answer"):
+        look(cluster)
+
+
+def test_backups_are_told_of_and_an_old_one_is_wrong() -> None:
+    cluster = healthy()
+    for name, last in (("backup", "2026-11-23T03:00:00Z"), ("restore-drill", "2026-11-22T05:00:00Z")):
+        cluster.put(
+            manifest("CronJob", name, "backup", spec={"schedule": "0 3 * * *"}, status={"lastSuccessfulTime": last})
+        )
+    assert (
+        "Backups       newest 2026-11-23T03:00:00Z (6 hours ago), drilled 2026-11-22T05:00:00Z (28 hours ago), schedule 0 3 * * *"
+        in told(cluster)
+    )
+    assert look(cluster)["state"] == "ready"
+    cluster.put(manifest("CronJob", "backup", "backup", status={"lastSuccessfulTime": "2026-11-21T03:00:00Z"}))
+    assert "backup is wrong: the newest is 54 hours old" in told(cluster)
+    assert told(cluster).endswith(f"Next:\n  {KUBECTL} get cronjobs,jobs")
+    assert told(cluster, PLAYBOOKS | {"backup"}).endswith("Next:\n  ansible-playbook playbooks/backup.yml")
+    cluster.put(manifest("CronJob", "backup", "backup"))
+    assert "Backups       newest none yet" in told(cluster)
+
+
+def test_warnings_of_the_last_hour_newest_first_and_the_same_once() -> None:
+    cluster = healthy()
+    for number, (minute, kind, reason) in enumerate(
+        [
+            (50, "Warning", "Unhealthy"),
+            (55, "Warning", "Unhealthy"),
+            (58, "Warning", "BackOff"),
+            (59, "Normal", "Pulled"),
+        ]
+    ):
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"e{number}"},
+            "type": kind,
+            "reason": reason,
+        }
+        about = {"involvedObject": {"kind": "Pod", "name": "p"}, "message": "a  b", "count": 2}
+        cluster.put({**event, **about, "lastTimestamp": f"2026-11-23T08:{minute}:00Z"})
+    old = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "old"}, "type": "Warning", "reason": "Old"}
+    cluster.put({**old, "involvedObject": {}, "lastTimestamp": "2026-11-23T07:59:00Z"})
+    found = look(cluster)["events"]
+    assert [(item["reason"], item["count"], item["message"]) for item in found] == [
+        ("BackOff", 2, "a b"),
+        ("Unhealthy", 4, "a b"),
+    ]
+    assert "Warnings      2 in the last hour\n  08:58:00 Pod/p BackOff (2 times): a b\n" in told(cluster)
+
+
+def test_many_faults_fit_the_screen() -> None:
+    cluster = healthy()
+    for number in range(20):
+        cluster.put(manifest("PersistentVolumeClaim", f"data-{number:02}", "postgres", status={"phase": "Lost"}))
+    text = told(cluster)
+    assert "  and 12 more faults" in text
+    assert f"  {KUBECTL} describe persistentvolumeclaim data-00" in text
+    assert len(text.split("Next:\n")[1].splitlines()) <= 4
+
+
+def test_a_metric_without_a_figure_is_unknown() -> None:
+    cluster = healthy()
+    autoscaler(cluster, None)
+    assert "cpu unknown of 70 %" in told(cluster)
+
+
+def test_every_text_is_made_harmless() -> None:
+    hide = _secrets.redactor(["topsecret"])
+    data = {"a": ["x topsecret", {"b": "topsecret", "c": 1}], "d": None}
+    assert _status.redacted(data, hide) == {"a": ["x <redacted>", {"b": "<redacted>", "c": 1}], "d": None}
+
+
+def test_the_lifetime_of_a_certificate() -> None:
+    kept = _certificates.keep("shop.local", ["api.shop.local"], START)
+    days, whole, names = _certificates.lifetime(kept.leaf.certificate, START + timedelta(days=1)) or (0.0, 0.0, [])
+    assert (days, whole, names) == (pytest.approx(89 - 1 / 24), 90.0, ["api.shop.local"])
+    assert _certificates.lifetime("-----BEGIN nothing", datetime.now(UTC)) is None
