@@ -163,13 +163,16 @@ def tiers(snapshot: Snapshot) -> list[dict[str, Any]]:
                     "ready": int(ready or 0),
                     "wanted": int(wanted or 0),
                     "restarts": sum(int(state.get("restartCount") or 0) for state in states),
-                    "images": {
-                        str(item.get("name")): str(item.get("image"))
-                        for item in objects.containers(objects.pod_spec(obj))
-                    },
+                    "images": _images(objects.pod_spec(obj)),
                 }
             )
     return sorted(found, key=lambda item: (item["component"], item["workload"]))
+
+
+def _images(spec: Object) -> dict[str, str]:
+    """Images by container, those that only prepare last."""
+    groups = (spec.get("containers") or [], spec.get("initContainers") or [])
+    return {str(item.get("name")): str(item.get("image")) for group in groups for item in group}
 
 
 def autoscaler(obj: Object) -> dict[str, Any]:
