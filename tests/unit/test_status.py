@@ -173,10 +173,10 @@ def test_an_image_that_is_not_found_has_no_log_to_read() -> None:
 
 def test_a_failed_release_is_wrong_though_all_is_ready_and_rollback_is_named_where_there_is_one() -> None:
     cluster = healthy()
-    released(cluster, "failed", "Broken in namespace shop after 12 s\n- more")
+    released(cluster, "failed", "Broken in namespace shop after 12 s:\n- Deployment/x is broken: ErrImagePull\n- more")
     data = look(cluster)
     assert (data["state"], data["release"]["number"]) == ("degraded", 2)
-    assert "release 2: failed: Broken in namespace shop after 12 s" in told(cluster)
+    assert "release 2: failed: Deployment/x is broken: ErrImagePull" in told(cluster)
     assert "rollback" not in told(cluster)
     assert "  ansible-playbook playbooks/rollback.yml" in told(cluster, PLAYBOOKS | {"rollback"})
 
