@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Any
 
@@ -30,6 +31,8 @@ class ActionModule(AnsweringAction):
             self.show(task_vars, _forward.screen(str(arguments.get("namespace", "twisterlab")), told), told, {})
             return result
         found = [_forward.Way(*(item[name] for name in ("service", "component", "port", "local"))) for item in told]
+        # The playbook may be gone without a word to its worker.
+        playbook = os.getppid()
         try:
             with held_signals() as came, _forward.opened(shlex.split(kubectl), found) as running:
                 lines = [
@@ -37,7 +40,7 @@ class ActionModule(AnsweringAction):
                     *(f"  {way.service}  {way.address}" for way in found),
                 ]
                 self.show(task_vars, lines, told, {})
-                ended = _forward.hold(running, seconds, lambda: bool(came))
+                ended = _forward.hold(running, seconds, lambda: bool(came) or os.getppid() != playbook)
         except Refused as error:
             return {**result, "failed": True, "msg": str(error)}
         if ended:

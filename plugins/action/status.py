@@ -29,6 +29,7 @@ class ActionModule(AnsweringAction):
         result["msg"] = lines[0]
         if boolean(arguments.get("fail", False)) and data["state"] != "ready":
             # The screen is above; an error says once more what decided.
-            told = [f"- {item['title']} is {item['state']}: {item['reason']}" for item in data["wrong"]]
+            told = [f"- {_status_screen.fault(item)}" for item in data["wrong"]]
+            del result["status"]
             result.update(failed=True, msg="\n".join([lines[0], *told[: _status_screen.LINES]]))
         return result

@@ -217,22 +217,22 @@ def service(obj: Object, pods: Iterable[Object], ask: Ask) -> Check:
 
 
 def _probe(pod: Object, wanted: int | str) -> Object:
-    """The readiness probe of the container that has a port, when it asks that port or none."""
+    """The readiness probe of the container that has a port, when it asks that port or none; else how its metrics are read."""
     for item in (pod.get("spec") or {}).get("containers") or []:
-        ports = {
-            str(value) for port in item.get("ports") or [] for value in (port.get("name"), port.get("containerPort"))
-        }
-        names = [
-            port
-            for port in item.get("ports") or []
-            if str(wanted) in (str(port.get("name")), str(port.get("containerPort")))
-        ]
-        if str(wanted) not in ports:
-            continue
-        probe = dict(item.get("readinessProbe") or {})
-        asked = (probe.get("httpGet") or {}).get("port")
-        same = {str(value) for port in names for value in (port.get("name"), port.get("containerPort"))}
-        return probe if asked is None or str(asked) in same else {}
+        for port in item.get("ports") or []:
+            names = {str(port.get("name")), str(port.get("containerPort"))}
+            if str(wanted) not in names:
+                continue
+            probe = dict(item.get("readinessProbe") or {})
+            asked = (probe.get("httpGet") or {}).get("port")
+            if asked is None or str(asked) in names:
+                return probe
+            notes = objects.notes(pod)
+            return (
+                {"httpGet": {"path": notes.get("prometheus.io/path", "/metrics")}}
+                if notes.get("prometheus.io/port") in names
+                else {}
+            )
     return {}
 
 

@@ -68,7 +68,7 @@ def screen(namespace: str, releases: Sequence[Mapping[str, Any]]) -> list[str]:
         reason = str(item.get("reason") or "").strip().splitlines()
         more += [f"    failed: {brief(line.strip(), WIDTH)}" for line in reason[:3]]
         below.append(more)
-    lines = [f"Namespace {namespace}: {len(releases)} releases are recorded", ""]
+    lines = [f"Namespace {namespace}: {len(releases)} release{'s' if len(releases) > 1 else ''} recorded", ""]
     for row, more in zip(table(rows), below, strict=True):
         lines += [row, *more]
     return lines

@@ -163,13 +163,16 @@ def tiers(snapshot: Snapshot) -> list[dict[str, Any]]:
                     "ready": int(ready or 0),
                     "wanted": int(wanted or 0),
                     "restarts": sum(int(state.get("restartCount") or 0) for state in states),
-                    "images": {
-                        str(item.get("name")): str(item.get("image"))
-                        for item in objects.containers(objects.pod_spec(obj))
-                    },
+                    "images": _images(objects.pod_spec(obj)),
                 }
             )
     return sorted(found, key=lambda item: (item["component"], item["workload"]))
+
+
+def _images(spec: Object) -> dict[str, str]:
+    """Images by container, those that only prepare last."""
+    groups = (spec.get("containers") or [], spec.get("initContainers") or [])
+    return {str(item.get("name")): str(item.get("image")) for group in groups for item in group}
 
 
 def autoscaler(obj: Object) -> dict[str, Any]:
@@ -290,10 +293,7 @@ def wrong(data: Mapping[str, Any], checks: Iterable[Mapping[str, Any]], snapshot
         if title.partition("/")[0] in WORKLOADS:
             found.append(_item(title, f"release {release['number']} has it, and it is not in the namespace"))
     if release.get("status") == "failed":
-        reason = str(release.get("reason") or "").strip().splitlines()
-        found.append(
-            _item(f"release {release['number']}", f"failed: {reason[0] if reason else 'no reason is recorded'}")
-        )
+        found.append(_item(f"release {release['number']}", f"failed: {cause(release)}"))
     for item in data["certificates"]:
         if item.get("days") and item["days_left"] < item["days"] * CERTIFICATE_SHARE:
             sentence = f"{item['days_left']:.0f} of {item['days']:.0f} days are left, it was not renewed"
@@ -304,6 +304,13 @@ def wrong(data: Mapping[str, Any], checks: Iterable[Mapping[str, Any]], snapshot
     if saved and saved["newest"] and saved["newest_hours"] > BACKUP_AGE.total_seconds() / 3600:
         found.append(_item("backup", f"the newest is {saved['newest_hours']:.0f} hours old", BACKUP))
     return found
+
+
+def cause(release: Mapping[str, Any]) -> str:
+    """The first cause that a failed release was recorded with; its first line only says where and when."""
+    lines = str(release.get("reason") or "").strip().splitlines()
+    told = next((line.removeprefix("- ") for line in lines if line.startswith("- ")), "")
+    return told or (lines[0] if lines else "no reason is recorded")
 
 
 def _item(title: str, reason: str, component: str = "") -> dict[str, Any]:

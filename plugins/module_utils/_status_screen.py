@@ -38,7 +38,7 @@ def screen(data: Mapping[str, Any], playbooks: Collection[str], kubectl: str) ->
         lines += ["", *table(list(_tier_rows(data["tiers"])))]
     lines += ["", *_facts(data)]
     if data["wrong"]:
-        lines += ["", "Wrong:", *_cut((f"  {_fault(item)}" for item in data["wrong"]), len(data["wrong"]), "faults")]
+        lines += ["", "Wrong:", *_cut((f"  {fault(item)}" for item in data["wrong"]), len(data["wrong"]), "faults")]
     lines += ["", "Next:", *(f"  {command}" for command in next_steps(data, playbooks, kubectl))]
     return lines
 
@@ -138,9 +138,11 @@ def backups(item: Mapping[str, Any]) -> str:
     return f"newest {newest}, drilled {drilled}" + (f", schedule {item['schedule']}" if item.get("schedule") else "")
 
 
-def _fault(item: Mapping[str, Any]) -> str:
+def fault(item: Mapping[str, Any]) -> str:
+    """One thing that is wrong, in a line."""
     pod = f" [pod {item['pod']}]" if item["pod"] and item["pod"] not in item["title"] else ""
-    return f"{item['title']} is {item['state']}: {brief(item['reason'], WIDTH)}{pod}"
+    state = "" if item["state"] == "wrong" else f" is {item['state']}"
+    return f"{item['title']}{state}: {brief(item['reason'], WIDTH)}{pod}"
 
 
 def next_steps(data: Mapping[str, Any], playbooks: Collection[str], kubectl: str) -> list[str]:

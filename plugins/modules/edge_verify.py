@@ -175,7 +175,8 @@ def look(module: AnsibleModule) -> list[Check]:
         sentence = f"there is no Ingress and no HTTPRoute of the stack in namespace {namespace}"
         return [Check("names", _checks.SKIPPED, sentence, 0.0, _edge.TAG)]
     password = secret(cluster, _secrets.SECRET_NAME, namespace).get("prometheus_password", "")
-    module.no_log_values |= {password, base64.b64encode(password.encode()).decode()}
+    # An empty one, of a stack without Prometheus, would hide everything.
+    module.no_log_values |= {password, base64.b64encode(password.encode()).decode()} if password else set()
     doors = ingresses or gateways
     # A listener of somebody's has what it has; the private authority's certificate stands in ours.
     served = _sealed.served_by(doors) or "twisterlab-tls"

@@ -53,7 +53,7 @@ msg:
   description: How many releases there are.
   returned: always
   type: str
-  sample: "Namespace twisterlab: 7 releases are recorded"
+  sample: "Namespace twisterlab: 7 releases recorded"
 releases:
   description: The releases, newest first.
   returned: success
@@ -97,7 +97,7 @@ def main() -> None:
         releases = _history.with_seconds(_history.collect(_kube.Cluster(module.params), namespace))
     except PlatformError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, msg=f"{len(releases)} releases are recorded", releases=releases)
+    module.exit_json(changed=False, msg=f"{len(releases)} releases recorded", releases=releases)
 
 
 if __name__ == "__main__":

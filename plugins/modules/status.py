@@ -85,11 +85,10 @@ status:
       type: list
       elements: str
       sample: [ansible-playbook playbooks/verify.yml]
-seconds:
-  description: How long reading and judging took.
-  returned: success
-  type: float
-  sample: 0.4
+    seconds:
+      description: How long reading and judging took.
+      type: float
+      sample: 0.4
 """
 
 import time
@@ -131,7 +130,7 @@ def main() -> None:
         data = _status.redacted(data, _health.redactor(cluster, namespace))
     except PlatformError as error:
         module.fail_json(msg=str(error))
-    data["server"] = cluster.server
+    data.update(server=cluster.server, seconds=round(time.monotonic() - begun, 3))
     module.exit_json(
         changed=False,
         msg=f"{namespace}: {data['state']}",
@@ -139,7 +138,6 @@ def main() -> None:
         kubectl=_kube.kubectl(module.params, namespace),
         api_calls=cluster.calls,
         api_seconds=round(cluster.seconds, 3),
-        seconds=round(time.monotonic() - begun, 3),
     )
 
 

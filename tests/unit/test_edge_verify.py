@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _certif
 from ansible_collections.twisterlab.platform.plugins.module_utils import _edge, _sealed
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import Refused
 from ansible_collections.twisterlab.platform.plugins.modules import edge_verify
+from kube_fake import NAMESPACE, FakeCluster, manifest
 
 DOMAIN = "lab.local"
 SITES = [
@@ -206,3 +208,28 @@ def test_the_address_and_the_certificate_of_a_gateway() -> None:
     with pytest.raises(Refused, match="No controller has taken the Gateway/twisterlab-gateway"):
         edge_verify.published([gateway])
     assert edge_verify.published([{**gateway, "status": {"addresses": [{"value": "192.0.2.7"}]}}]) == "192.0.2.7"
+
+
+def test_a_stack_without_prometheus_hides_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty text among what must be hidden hides everything, also the seconds of a check."""
+    cluster = FakeCluster()
+    rules = [{"host": "api.shop.local", "http": {"paths": [{"backend": {"service": {"name": "twisterlab-api"}}}]}}]
+    cluster.put(manifest("Ingress", "twisterlab-ingress", "ingress", spec={"rules": rules}))
+    monkeypatch.setattr(edge_verify._kube, "Cluster", lambda _params: cluster)
+    monkeypatch.setattr(edge_verify._edge, "verify", lambda *_: [])
+    params = {
+        "namespace": NAMESPACE,
+        "address": "127.0.0.1",
+        "http_port": 80,
+        "https_port": 443,
+        "authority_file": None,
+        "timeout": 1.0,
+    }
+    params |= {"body_megabytes": 1, "timeout_seconds": 0, "prometheus_user": "admin"}
+    module = SimpleNamespace(params=params, no_log_values=set())
+    edge_verify.look(module)
+    assert module.no_log_values == set()
+    data = {"prometheus_password": base64.b64encode(b"a-password").decode()}
+    cluster.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "twisterlab-secrets"}, "data": data})
+    edge_verify.look(module)
+    assert "a-password" in module.no_log_values

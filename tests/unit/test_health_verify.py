@@ -111,6 +111,8 @@ def test_everything_that_is_rendered_passes_when_it_runs() -> None:
     assert "cpu 5 % of 70 %" in evidence["autoscaler twisterlab-api-hpa"]
     assert "is answered with 200" in evidence["service twisterlab-api"]
     assert "the kubelet's probe (exec) succeeds" in evidence["service postgres"]
+    # Its readiness is asked on another port than its Service's.
+    assert evidence["service kube-state-metrics"] == "port 8080: 1 ready pods, GET /metrics is answered with 200"
 
 
 def _of(snapshot: Snapshot, kind: str, name: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def test_the_newest_first_with_when_who_what_and_why() -> None:
     assert releases[1]["images_changed"] == {}
     lines = _history.screen(NAMESPACE, releases)
     assert lines == [
-        "Namespace shop: 2 releases are recorded",
+        "Namespace shop: 2 releases recorded",
         "",
         "RELEASE  STARTED               TOOK  STATUS   BY          COMPONENTS  WHAT CHANGED",
         "2        2026-11-23T08:59:18Z  42 s  failed   bob@laptop  api         changed Deployment/twisterlab-api",

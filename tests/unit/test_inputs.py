@@ -189,3 +189,24 @@ def test_one_input_is_declared_by_one_role(tmp_path: Any) -> None:
         (meta / "argument_specs.yml").write_text("argument_specs: {main: {options: {twisterlab_x: {type: str}}}}")
     with pytest.raises(ValueError, match="by the roles one and two"):
         _specs.load_inputs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"twisterlab_component": "apo"}, "'apo', which is no tier; write one of postgres, redis, api"),
+        ({"twisterlab_logs_since": "yesterday"}, "write a time with its unit, for example 90s"),
+        ({"twisterlab_logs_lines": "0"}, "twisterlab_logs_lines is 0"),
+        ({"twisterlab_forward_seconds": "-1"}, "twisterlab_forward_seconds is -1"),
+        ({"twisterlab_status_format": "xml"}, "write one of screen, json"),
+        ({"twisterlab_status_fail": "perhaps"}, "must be true or false"),
+        ({"twisterlab_log_lines": "5"}, "twisterlab_log_lines is not an input; write twisterlab_logs_lines."),
+    ],
+)
+def test_the_arguments_of_the_playbooks_that_look(values: dict[str, Any], sentence: str) -> None:
+    (said,) = judge(**values)
+    assert sentence in said
+
+
+def test_good_arguments_of_the_playbooks_that_look_pass() -> None:
+    assert judge(twisterlab_component="mcp", twisterlab_logs_since="1h30m", twisterlab_forward_seconds="0") == []

@@ -173,10 +173,10 @@ def test_an_image_that_is_not_found_has_no_log_to_read() -> None:
 
 def test_a_failed_release_is_wrong_though_all_is_ready_and_rollback_is_named_where_there_is_one() -> None:
     cluster = healthy()
-    released(cluster, "failed", "Broken in namespace shop after 12 s\n- more")
+    released(cluster, "failed", "Broken in namespace shop after 12 s:\n- Deployment/x is broken: ErrImagePull\n- more")
     data = look(cluster)
     assert (data["state"], data["release"]["number"]) == ("degraded", 2)
-    assert "release 2 is wrong: failed: Broken in namespace shop after 12 s" in told(cluster)
+    assert "release 2: failed: Deployment/x is broken: ErrImagePull" in told(cluster)
     assert "rollback" not in told(cluster)
     assert "  ansible-playbook playbooks/rollback.yml" in told(cluster, PLAYBOOKS | {"rollback"})
 
@@ -185,7 +185,7 @@ def test_a_workload_of_the_release_that_is_gone_is_named() -> None:
     cluster = healthy()
     cluster.store.pop(("Deployment", NAMESPACE, "twisterlab-api"))
     text = told(cluster)
-    assert "Deployment/twisterlab-api is wrong: release 1 has it, and it is not in the namespace" in text
+    assert "Deployment/twisterlab-api: release 1 has it, and it is not in the namespace" in text
     assert "  ansible-playbook deploy.yml" in text
 
 
@@ -237,7 +237,7 @@ def test_backups_are_told_of_and_an_old_one_is_wrong() -> None:
     )
     assert look(cluster)["state"] == "ready"
     cluster.put(manifest("CronJob", "backup", "backup", status={"lastSuccessfulTime": "2026-11-21T03:00:00Z"}))
-    assert "backup is wrong: the newest is 54 hours old" in told(cluster)
+    assert "backup: the newest is 54 hours old" in told(cluster)
     assert told(cluster).endswith(f"Next:\n  {KUBECTL} get cronjobs,jobs")
     assert told(cluster, PLAYBOOKS | {"backup"}).endswith("Next:\n  ansible-playbook playbooks/backup.yml")
     cluster.put(manifest("CronJob", "backup", "backup"))
