@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deploy destroy env test lint unit contract render rules kind oldest app docs golden clean
+.PHONY: help deploy destroy env test test-long lint unit contract render score rules kind oldest app docs golden clean
 
 CACHE := $(or $(TWISTERLAB_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/twisterlab)
 # Made once and kept by the hash of the requirements; a recipe that needs Ansible starts with one of these.
