@@ -10,7 +10,7 @@ USE := venv=$$(scripts/venv.sh requirements.txt 12) && export PATH="$$venv/bin:$
 USE_DEV := venv=$$(scripts/venv.sh requirements-dev.txt 12) && export PATH="$$venv/bin:$(CACHE)/bin:$$PATH" TWISTERLAB_CACHE_DIR="$(CACHE)" &&
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deploy: ## a local cluster if none is there, then the whole stack; ARGS="-e twisterlab_..." is passed on
 	@$(USE) ansible-playbook deploy.yml $(ARGS)
@@ -23,6 +23,9 @@ env: ## for eval "$$(make -s env)": the project's ansible and kubectl on PATH, K
 
 test: ## all tests, from cheap to dear
 	@scripts/test.sh lint unit contract render score rules oldest app kind
+
+test-long: ## the tests on the cluster, with every playbook killed ten times in the place of once
+	@TWISTERLAB_TEST_KILLS=10 scripts/test.sh kind
 
 lint unit contract render score rules oldest app kind: ## one stage of `make test`
 	@scripts/test.sh $@
