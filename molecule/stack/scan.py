@@ -10,6 +10,7 @@ import base64
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -42,6 +43,20 @@ def secrets() -> dict[str, set[str]]:
     return found
 
 
+def log(pod: str) -> str | None:
+    """Everything a pod wrote; None when an ended roll-out took it away since it was listed."""
+    for turn in range(10):
+        try:
+            return kubectl("logs", pod, "--all-containers", "--tail=-1")
+        except subprocess.CalledProcessError as error:
+            if "not found" in error.stderr:
+                return None
+            # A container that is between two starts has a log in a moment.
+            told = error.stderr
+            time.sleep(turn)
+    sys.exit(f"{pod}: {told}")
+
+
 def places(files: list[str]) -> Iterator[tuple[str, str]]:
     """Everything that is no Secret, by where it is."""
     for name in files:
@@ -50,12 +65,9 @@ def places(files: list[str]) -> Iterator[tuple[str, str]]:
     for kind in sorted(set(kinds) - {"secrets"}):
         yield kind, kubectl("get", kind, "--output=json", "--show-managed-fields")
     for pod in kubectl("get", "pods", "--output=name", "--field-selector=status.phase!=Pending").split():
-        try:
-            yield f"log of {pod}", kubectl("logs", pod, "--all-containers", "--tail=-1")
-        except subprocess.CalledProcessError as error:
-            # A pod that an ended roll-out took away since it was listed has no log any more.
-            if "not found" not in error.stderr:
-                sys.exit(f"{pod}: {error.stderr}")
+        text = log(pod)
+        if text is not None:
+            yield f"log of {pod}", text
 
 
 if __name__ == "__main__":

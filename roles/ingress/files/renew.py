@@ -11,6 +11,7 @@ import json
 import os
 import ssl
 import sys
+import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from typing import Any
 import _certificates as certificates
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+#: How often the API server is asked, each time a second later.
+TURNS = 8
 
 
 class Secrets:
@@ -38,9 +41,18 @@ class Secrets:
             method=method,
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30, context=self._tls) as answer:  # noqa: S310
-            found: dict[str, Any] = json.loads(answer.read())
-            return found
+        for turn in range(TURNS):
+            try:
+                with urllib.request.urlopen(request, timeout=30, context=self._tls) as answer:  # noqa: S310
+                    found: dict[str, Any] = json.loads(answer.read())
+                    return found
+            except urllib.error.HTTPError:
+                raise
+            except OSError as error:
+                # The network lets a new pod out a moment after it began.
+                told = error
+                time.sleep(turn)
+        raise SystemExit(f"the API server does not answer: {told}")
 
     def read(self, name: str) -> dict[str, Any]:
         """One Secret."""
