@@ -313,7 +313,8 @@ class Drift:
                 f"Namespace {self._namespace} has no release on record, so nothing can differ from it: run deploy.yml first."
             )
         number = number_of(last)
-        desired = [obj for item in records.components(records.read(number)) for obj in item.objects]
+        components = records.components(records.read(number))
+        desired = [obj for item in components for obj in item.objects]
         live = _plan.inventory(self._api, self._namespace, desired)
         found = Found(number, [], 0, [])
         for obj, differences, error in attempt(desired, lambda obj: self._one(obj, live.of(obj), live.unseen)):
@@ -325,10 +326,12 @@ class Drift:
                 found.objects += 1
                 found.differences += differences or []
         wanted = {objects.key(obj) for obj in desired}
+        # What an administrator's bootstrap made is of no tier.
+        tiers = {item.component for item in components}
         for key, obj in sorted(live.live.items()):
             kept = objects.is_kept(obj) or objects.owner(obj) or obj.get("kind") in PASSING
             kind = kinds.find(obj["apiVersion"], obj["kind"])
-            if key not in wanted and not kept and (kind is None or kind.prunable):
+            if key not in wanted and objects.component(obj) in tiers and not kept and (kind is None or kind.prunable):
                 found.differences.append(Difference(objects.title(obj), "", SURPLUS))
         return found
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.twisterlab.platform.plugins.module_utils import _drift
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, Refused
+from kube_fake import manifest
 from test_release import Run, staged
 
 SET = "2026-11-26T10:00:00Z"
@@ -123,6 +124,7 @@ def test_an_object_of_no_release_is_named() -> None:
     run(staged())
     run.finish()
     run.cluster.put(extra)
+    run.cluster.put(manifest("ConfigMap", "deployer", "bootstrap"))
     assert [(item["object"], item["what"]) for item in found(run)] == [("ConfigMap/extra", "surplus")]
 
 
