@@ -29,6 +29,7 @@ class ActionModule(ReportingAction):
     def work(self, arguments: dict[str, Any], *, check: bool) -> dict[str, Any]:
         """See the module's documentation for the result."""
         checks = arguments["checks"]
+        rows = _checklist.concluded(checks)
         report = {
             "host": self._host,
             "namespace": arguments["namespace"],
@@ -36,7 +37,7 @@ class ActionModule(ReportingAction):
             "ended": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
             "checks": checks,
             "plots": arguments["plots"],
-            "checklist": [vars(verdict) for verdict in _checklist.concluded(checks)],
+            "checklist": [vars(verdict) for verdict in rows],
         }
         broken = _checks.failures(checks)
         path = "" if check else self._write(report, Path(arguments["dest"]))
@@ -44,7 +45,7 @@ class ActionModule(ReportingAction):
         told = f"{words}{'' if broken else '.'}" + (f"{chr(10) if broken else ' '}Report: {path}" if path else "")
         if not checks:
             told = "Nothing was verified: no tag of verify chose a check; write for example --tags monitoring."
-        for line in _checklist.lines(_checklist.concluded(checks)):
+        for line in _checklist.lines(rows):
             self.say(line)
         if checks and not broken:
             # Ansible shows the message of a failed task only.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -259,16 +259,18 @@ def shown(named: tuple[str, ...], value: Any, redact: Callable[[str], str]) -> s
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
-def compared(live: Object, desired: Object, result: Object, redact: Callable[[str], str]) -> list[Difference]:
+def compared(
+    live: Object, result: Object, added: Iterable[tuple[Path, str, str]], redact: Callable[[str], str]
+) -> list[Difference]:
     """The differences of one object.
 
     Args:
         live: as it is.
-        desired: as the release holds it.
-        result: what an apply of it would make of it.
+        result: what an apply of what the release holds would make of it.
+        added: what `additions` found.
         redact: hides secrets.
     """
-    title = objects.title(desired)
+    title = objects.title(live)
     found = []
     for named, before, after in leaves(compare.normalise(live), compare.normalise(result)):
         if any(step in NOTES for step in named):
@@ -281,7 +283,7 @@ def compared(live: Object, desired: Object, result: Object, redact: Callable[[st
                 title, field_name(named), what, owner, since, shown(named, before, redact), shown(named, after, redact)
             )
         )
-    for path, manager, time in additions(live, desired):
+    for path, manager, time in added:
         named = names_of(live, path)
         found.append(Difference(title, field_name(named), ADDED, manager, time, shown(named, at(live, named), redact)))
     return found
@@ -345,8 +347,9 @@ class Drift:
             # Lent to us: used as it is.
             return []
         result = self._api.apply(desired, dry_run=True, force=True)
-        self._additions += [(live, path) for path, _manager, _time in additions(live, desired)]
-        return compared(live, desired, result, self._redact)
+        added = list(additions(live, desired))
+        self._additions += [(live, path) for path, _manager, _time in added]
+        return compared(live, result, added, self._redact)
 
     def remove_additions(self) -> list[str]:
         """Take out what others added beside the release; the rest is mended by applying the release again.

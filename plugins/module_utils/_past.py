@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 
+from . import _components
 from . import _kinds as kinds
 from . import _objects as objects
 from ._errors import Refused
@@ -16,8 +17,8 @@ from ._stage import Component
 
 PREVIOUS, HEALTHY, NEWEST = "previous", "healthy", "newest"
 VERSION = "app.kubernetes.io/version"
-#: Names by which a person means several components.
-GROUPS = {"mcp": ("mcp-orchestrator", "mcp-monitoring")}
+#: The one word for several components that have an image and a history of their own.
+GROUPS = {"mcp": _components.GROUPS["mcp"]}
 
 
 def choose(found: list[Object], wanted: str, namespace: str) -> int:
@@ -120,21 +121,22 @@ def with_image(item: Component, image: str) -> Component:
     return changed
 
 
-def past(records: Records, wanted: str, names: list[str], image: str, namespace: str) -> tuple[int, list[Component]]:
+def past(records: Records, wanted: str, names: list[str], image: str, namespace: str) -> tuple[Object, list[Component]]:
     """What to stage: the components of a release, perhaps with another image.
 
     Returns:
-        The number of the release, and its components.
+        The record, and its components.
 
     Raises:
         Refused: there is no such release, component or image.
     """
     found = records.all()
     number = choose(found, wanted, namespace)
-    components = records.components(records.read(number))
-    if not components:
+    record = records.read(number)
+    components = records.components(record)
+    if record is None or not components:
         raise Refused(f"What release {number} of namespace {namespace} held cannot be read: choose another release.")
-    last = newest(found)
-    present = records.components(records.read(number_of(last))) if last else []
+    last = number_of(newest(found) or {})
+    present = components if last == number else records.components(records.read(last))
     chosen = keep_volumes(select(components, names, number), present)
-    return number, [with_image(item, image) for item in chosen] if image else chosen
+    return record, [with_image(item, image) for item in chosen] if image else chosen

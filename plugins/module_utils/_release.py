@@ -689,17 +689,20 @@ class Release:
 
     def _finish(self) -> None:
         progress = self._answer.progress
+        if progress.touched:
+            self._answer.release = self._record("applied")
+            return
         last = newest(self._records.all())
-        if progress.touched or self._unrecorded(last):
+        if last is None:
+            return
+        if self._unrecorded(last):
             self._answer.release = self._record("applied")
         # A release that was never judged healthy is judged by this run.
-        elif last is not None and status_of(last) != "healthy":
+        elif status_of(last) != "healthy":
             self._answer.release = number_of(last)
 
-    def _unrecorded(self, last: Object | None) -> bool:
+    def _unrecorded(self, last: Object) -> bool:
         """Whether a run was cut off between its last change and its record, so that what runs is on no record."""
-        if last is None:
-            return False
         recorded = {
             item.component: item.objects for item in self._records.components(self._records.read(number_of(last)))
         }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from . import _components, _edges, _logs, _quantity, _stage
+from . import _components, _edges, _logs, _past, _quantity, _stage
 from ._errors import Refused
 from ._specs import Option
 
@@ -233,7 +233,7 @@ def _optional_image(path: str, value: str) -> Iterator[str]:
 
 
 def _release(path: str, value: str) -> Iterator[str]:
-    if value not in ("previous", "healthy", "newest") and not value.isdigit():
+    if value not in (_past.PREVIOUS, _past.HEALTHY, _past.NEWEST) and not value.isdigit():
         yield f"{path} is {value!r}, which names no release; write a number of playbooks/history.yml, or previous."
 
 

@@ -109,12 +109,12 @@ def main() -> None:
     params = module.params
     try:
         records = _record.Records(_kube.Cluster(params), params["namespace"])
-        number, found = _past.past(
+        record, found = _past.past(
             records, params["release"], params["components"], params["image"], params["namespace"]
         )
-        summary = _record.summary_of(records.read(number) or {})
     except PlatformError as error:
         module.fail_json(msg=str(error))
+    number, summary = _record.number_of(record), _record.summary_of(record)
     names = [item.component for item in found]
     module.exit_json(
         changed=False,

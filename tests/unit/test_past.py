@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
 from ansible_collections.twisterlab.platform.plugins.module_utils import _past
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import Refused
-from ansible_collections.twisterlab.platform.plugins.module_utils._record import Records
+from ansible_collections.twisterlab.platform.plugins.module_utils._record import Records, number_of
 from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
 from test_release import Run, staged
 
@@ -24,8 +24,8 @@ def released() -> Run:
 
 
 def stage(run: Run, release: str, *names: str, image: str = "") -> tuple[int, dict[str, Component]]:
-    number, found = _past.past(Records(run.cluster, "shop"), release, list(names), image, "shop")
-    return number, {item.component: item for item in found}
+    record, found = _past.past(Records(run.cluster, "shop"), release, list(names), image, "shop")
+    return number_of(record), {item.component: item for item in found}
 
 
 @pytest.mark.parametrize(
