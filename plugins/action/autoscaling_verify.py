@@ -81,8 +81,7 @@ class ActionModule(ClusterAction):
     ) -> dict[str, Any]:
         """Show the verdicts, and fail when one is bad and the task wants to."""
         found = _data(checks)
-        for check in found:
-            self.say(task_vars, _checks.line(check))
+        self.show_checks(task_vars, found)
         result = {**_checks.concluded(found), "plots": plots}
         if not _checks.failures(found) or not boolean(arguments.get("conclude", True)):
             return result

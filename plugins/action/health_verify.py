@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.twisterlab.platform.plugins.module_utils import _checks
 from ansible_collections.twisterlab.platform.plugins.plugin_utils.cluster_action import ClusterAction
 
 
@@ -17,6 +16,5 @@ class ActionModule(ClusterAction):
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         result = self.call("health_verify", self.own_arguments(), task_vars)
-        for check in result.get("checks") or []:
-            self.say(task_vars, _checks.line(check))
+        self.show_checks(task_vars, result.get("checks") or [])
         return result

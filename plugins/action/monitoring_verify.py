@@ -38,8 +38,7 @@ class ActionModule(ClusterAction):
             result = self.call("monitoring_verify", {**given, "part": part}, task_vars)
             if result.get("failed"):
                 return result
-            for check in result["checks"]:
-                self.say(task_vars, _checks.line(check))
+            self.show_checks(task_vars, result["checks"])
             checks += result["checks"]
         return _checks.ended(checks, conclude)
 

@@ -37,6 +37,5 @@ class ActionModule(ClusterAction):
             return {"changed": False, "failed": True, "msg": "interrupted"}
         if result.get("failed"):
             return result
-        for check in result["checks"]:
-            self.say(task_vars, _checks.line(check))
+        self.show_checks(task_vars, result["checks"])
         return _checks.ended(result["checks"], conclude)

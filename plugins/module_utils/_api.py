@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from ._errors import ApiError
 from ._kinds import Kind
 from ._objects import Object
 
@@ -73,6 +74,16 @@ class Api(Protocol):
 
     def now(self) -> datetime:
         """The server's time in UTC, so that two operators' clocks need not agree."""
+
+
+def known(api: Api, kind: Kind, namespace: str, labels: str, metadata_only: bool = False) -> list[Object]:
+    """The objects of a kind; none where the kind is unknown or may not be listed."""
+    try:
+        return api.list(kind, namespace, labels=labels, metadata_only=metadata_only)
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        return []
 
 
 def each(items: Iterable[Item], work: Callable[[Item], Result], workers: int = WORKERS) -> list[Result]:

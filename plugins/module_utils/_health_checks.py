@@ -65,15 +65,14 @@ def workloads(snapshot: Snapshot, now: datetime) -> list[Check]:
     """Every workload is ready, its pods run, and none of them falls again and again."""
     verdicts = {check.title: check for check in Judge(0.0, {}).judge(snapshot, 0.0)}
     found = []
-    for kind in _status.WORKLOADS:
-        for obj in sorted((obj for obj in snapshot.of(kind) if objects.is_ours(obj)), key=objects.name):
-            title = objects.title(obj)
-            pods = [pod for pod in _status.pods_of(snapshot, obj) if not meta(pod).get("deletionTimestamp")]
-            ready = sum(_is_ready(pod) for pod in pods)
-            restarts = sum(int(state.get("restartCount") or 0) for pod in pods for state in _states(pod))
-            problem = _reason(verdicts[title]) or _falling(pods, now)
-            evidence = f"{ready} of {len(pods)} pods Running and Ready, {restarts} restarts in all"
-            found.append(judged(f"workload {title}", problem, evidence, 0.0, TAG))
+    for obj in ours(snapshot):
+        title = objects.title(obj)
+        pods = [pod for pod in _status.pods_of(snapshot, obj) if not meta(pod).get("deletionTimestamp")]
+        ready = sum(_is_ready(pod) for pod in pods)
+        restarts = sum(int(state.get("restartCount") or 0) for pod in pods for state in _states(pod))
+        problem = _reason(verdicts[title]) or _falling(pods, now)
+        evidence = f"{ready} of {len(pods)} pods Running and Ready, {restarts} restarts in all"
+        found.append(judged(f"workload {title}", problem, evidence, 0.0, TAG))
     return found
 
 
@@ -107,7 +106,7 @@ def _falling(pods: Iterable[Object], now: datetime) -> str:
 def probes(snapshot: Snapshot) -> list[Check]:
     """Kubernetes watches every container: whether it serves, and whether it lives."""
     found = []
-    for obj in _ours(snapshot):
+    for obj in ours(snapshot):
         lacking, kinds = [], []
         for item in objects.pod_spec(obj).get("containers") or []:
             for probe in ("readinessProbe", "livenessProbe"):
@@ -126,18 +125,15 @@ def _way(probe: Object) -> str:
     return next((word for word in ("exec", "tcpSocket", "grpc") if word in probe), "?")
 
 
-def _ours(snapshot: Snapshot) -> list[Object]:
-    return [
-        obj
-        for kind in _status.WORKLOADS
-        for obj in sorted((obj for obj in snapshot.of(kind) if objects.is_ours(obj)), key=objects.name)
-    ]
+def ours(snapshot: Snapshot) -> list[Object]:
+    """Every workload of the stack."""
+    return [obj for kind in _status.WORKLOADS for obj in _status.ours(snapshot, kind)]
 
 
 def images(snapshot: Snapshot) -> list[Check]:
     """Every workload runs the images that it names, each of a fixed version."""
     found = []
-    for obj in _ours(snapshot):
+    for obj in ours(snapshot):
         named = {str(item.get("name")): str(item.get("image")) for item in objects.containers(objects.pod_spec(obj))}
         floating = [image for image in named.values() if _FLOATING.search(image)]
         other = sorted(
@@ -158,7 +154,7 @@ def images(snapshot: Snapshot) -> list[Check]:
 def volumes(snapshot: Snapshot) -> list[Check]:
     """Every volume claim is bound."""
     found = []
-    for obj in sorted((obj for obj in snapshot.of("PersistentVolumeClaim") if objects.is_ours(obj)), key=objects.name):
+    for obj in _status.ours(snapshot, "PersistentVolumeClaim"):
         status = obj.get("status") or {}
         size = (status.get("capacity") or {}).get("storage", "?")
         storage = (obj.get("spec") or {}).get("storageClassName") or "no class"
@@ -178,8 +174,7 @@ def autoscalers(snapshot: Snapshot) -> list[Check]:
             0.0,
             TAG,
         )
-        for obj in sorted(snapshot.of("HorizontalPodAutoscaler"), key=objects.name)
-        if objects.is_ours(obj)
+        for obj in _status.ours(snapshot, "HorizontalPodAutoscaler")
     ]
     return found or [Check("autoscaler", SKIPPED, "there is none of the stack", 0.0, TAG)]
 

@@ -465,11 +465,11 @@ class Judge:
             if event.get("reason") in reasons
             and (event.get("involvedObject") or {}).get("uid") in (None, "", _uid(obj))
         ]
-        return max(found, key=_event_time, default=None)
+        return max(found, key=event_time, default=None)
 
     def _failed_create(self, obj: Object) -> Check | None:
         event = self._event(obj, ("FailedCreate",))
-        if event is None or _event_time(event) < managed_time(obj, MANAGER):
+        if event is None or event_time(event) < managed_time(obj, MANAGER):
             return None
         return self._refusal(obj, str(event.get("message")))
 
@@ -557,7 +557,8 @@ def _revision(replica_set: Object) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _event_time(event: Object) -> str:
+def event_time(event: Object) -> str:
+    """When an event was last seen (RFC 3339); empty when it does not say."""
     series = event.get("series") or {}
     times = (
         series.get("lastObservedTime"),

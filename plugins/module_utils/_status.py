@@ -12,10 +12,9 @@ from typing import Any
 from . import _health, _sealed
 from . import _kinds as kinds
 from . import _objects as objects
-from ._api import Api, each
+from ._api import Api, each, known
 from ._errors import ApiError
-from ._judge import READY, WAITING, Judge, Snapshot, overall
-from ._kinds import Kind
+from ._judge import READY, WAITING, Judge, Snapshot, event_time, overall
 from ._lease import moment_of
 from ._objects import Object, meta
 from ._record import SELECTOR, Records, newest, number_of, summary_of
@@ -67,7 +66,7 @@ def collect(api: Api, namespace: str, read: Read | None) -> dict[str, Any]:
         "namespace": namespace,
         "taken": f"{now:%Y-%m-%dT%H:%M:%SZ}",
         "tiers": tiers(snapshot),
-        "autoscalers": [autoscaler(item) for item in _ours(snapshot, "HorizontalPodAutoscaler")],
+        "autoscalers": [autoscaler(item) for item in ours(snapshot, "HorizontalPodAutoscaler")],
         "release": release,
         "certificates": certificates(found["tls"], now, read),
         "backups": backups(found["cron_jobs"], now),
@@ -83,29 +82,10 @@ def collect(api: Api, namespace: str, read: Read | None) -> dict[str, Any]:
     return data
 
 
-def known(api: Api, kind: Kind, namespace: str, labels: str) -> list[Object]:
-    """The objects of a kind; none where the kind is unknown or may not be listed."""
-    try:
-        return api.list(kind, namespace, labels=labels)
-    except ApiError as error:
-        if error.status not in (403, 404):
-            raise
-        return []
-
-
 def newest_record(api: Api, namespace: str) -> dict[str, Any]:
     """The summary of the last release; empty when there was none or it may not be read."""
-    found = newest(_named(api, namespace))
+    found = newest(known(api, kinds.CONFIG_MAP, namespace, SELECTOR, metadata_only=True))
     return summary_of(Records(api, namespace).read(number_of(found)) or {}) if found else {}
-
-
-def _named(api: Api, namespace: str) -> list[Object]:
-    try:
-        return api.list(kinds.CONFIG_MAP, namespace, labels=SELECTOR, metadata_only=True)
-    except ApiError as error:
-        if error.status not in (403, 404):
-            raise
-        return []
 
 
 def _certificates(api: Api, namespace: str) -> dict[str, str]:
@@ -130,7 +110,8 @@ def _pem(api: Api, namespace: str, name: str) -> str:
     return base64.b64decode(value).decode("utf-8", "replace") if value else "not there"
 
 
-def _ours(snapshot: Snapshot, kind: str) -> list[Object]:
+def ours(snapshot: Snapshot, kind: str) -> list[Object]:
+    """The stack's objects of a kind, by name."""
     return sorted((obj for obj in snapshot.of(kind) if objects.is_ours(obj)), key=objects.title)
 
 
@@ -147,7 +128,7 @@ def tiers(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Every workload: its tier, replicas, images and restarts."""
     found = []
     for kind in WORKLOADS:
-        for obj in _ours(snapshot, kind):
+        for obj in ours(snapshot, kind):
             spec, status = obj.get("spec") or {}, obj.get("status") or {}
             wanted = status.get("desiredNumberScheduled") if kind == "DaemonSet" else spec.get("replicas", 1)
             ready = status.get("numberReady") if kind == "DaemonSet" else status.get("readyReplicas")
@@ -252,7 +233,7 @@ def warnings(events: Iterable[Object], now: datetime) -> list[dict[str, Any]]:
     """The warnings of the last hour, newest first, the same one once."""
     told: dict[tuple[str, str, str], dict[str, Any]] = {}
     for event in events:
-        when = _event_time(event)
+        when = event_time(event)
         if event.get("type") != "Warning" or not when or now - _moment(when) > RECENT:
             continue
         about = event.get("involvedObject") or {}
@@ -267,12 +248,6 @@ def warnings(events: Iterable[Object], now: datetime) -> list[dict[str, Any]]:
             "count": count + (before["count"] if before else 0),
         }
     return sorted(told.values(), key=lambda item: item["last"], reverse=True)
-
-
-def _event_time(event: Object) -> str:
-    series = event.get("series") or {}
-    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
-    return max((str(item) for item in times if item), default="")
 
 
 def _moment(text: str) -> datetime:

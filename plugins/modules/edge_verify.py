@@ -109,8 +109,9 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.twisterlab.platform.plugins.module_utils import _checks, _edge, _kube, _sealed, _secrets
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds as kinds
 from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
+from ansible_collections.twisterlab.platform.plugins.module_utils._api import known
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import Check
-from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, PlatformError, Refused
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError, Refused
 
 
 def sites(ingresses: list[objects.Object]) -> list[_edge.Site]:
@@ -150,16 +151,6 @@ def published(found: list[objects.Object]) -> str:
     )
 
 
-def ours(cluster: _kube.Cluster, kind: kinds.Kind, namespace: str) -> list[objects.Object]:
-    """The stack's objects of a kind that the cluster need not have."""
-    try:
-        return cluster.list(kind, namespace, labels=objects.OURS_SELECTOR)
-    except ApiError as error:
-        if error.status not in (403, 404):
-            raise
-        return []
-
-
 def secret(cluster: _kube.Cluster, name: str, namespace: str) -> dict[str, str]:
     """What a Secret holds, in clear."""
     return _secrets.decode((cluster.get(kinds.SECRET, name, namespace) or {}).get("data"))
@@ -170,7 +161,9 @@ def look(module: AnsibleModule) -> list[Check]:
     params: dict[str, Any] = module.params
     cluster, namespace = _kube.Cluster(params), str(params["namespace"])
     ingresses = cluster.list(kinds.INGRESS, namespace, labels=objects.OURS_SELECTOR)
-    routes, gateways = (ours(cluster, kind, namespace) for kind in (kinds.HTTP_ROUTE, kinds.GATEWAY))
+    routes, gateways = (
+        known(cluster, kind, namespace, objects.OURS_SELECTOR) for kind in (kinds.HTTP_ROUTE, kinds.GATEWAY)
+    )
     if not ingresses and not routes:
         sentence = f"there is no Ingress and no HTTPRoute of the stack in namespace {namespace}"
         return [Check("names", _checks.SKIPPED, sentence, 0.0, _edge.TAG)]

@@ -9,14 +9,14 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.twisterlab.platform.plugins.module_utils import _lease
+from ansible_collections.twisterlab.platform.plugins.module_utils import _checks, _lease
 
 #: Seconds between two lines about something that goes on.
 INTERVAL = 15.0
@@ -77,6 +77,11 @@ class ClusterAction(ActionBase):
         for word, planned, titles in done:
             if titles:
                 self.say(task_vars, f"{planned if self._task.check_mode else word}: {', '.join(titles)}")
+
+    def show_checks(self, task_vars: dict[str, Any], checks: Iterable[Mapping[str, Any]]) -> None:
+        """Show a line a check."""
+        for check in checks:
+            self.say(task_vars, _checks.line(check))
 
     def authentication(self) -> dict[str, Any]:
         """The task's options for reaching the cluster, with a relative or vaulted kubeconfig made readable."""

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "collections"))
 
 from ansible_collections.twisterlab.platform.plugins.module_utils import _toolchain
+from ansible_collections.twisterlab.platform.plugins.plugin_utils.reporting import cache_folder
 
 PROGRAMS = ("promtool", "prometheus", "amtool", "prometheus-alertmanager")
 PACKAGES = ("promtool", "prometheus", "prometheus-alertmanager")
@@ -86,9 +87,8 @@ def find(cache: Path) -> Path:
 
 
 if __name__ == "__main__":
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     try:
-        print(find(Path(os.environ.get("TWISTERLAB_CACHE_DIR") or f"{home}/twisterlab")))
+        print(find(cache_folder(None)))
     except (Missing, OSError) as error:
         print(f"skipped: the tests of the rules need promtool and amtool: {error}.", file=sys.stderr)
         sys.exit(77)

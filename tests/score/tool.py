@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ sys.path.insert(0, str(ROOT / "collections"))
 from ansible_collections.twisterlab.platform.plugins.module_utils._build import Builder
 from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError
 from ansible_collections.twisterlab.platform.plugins.module_utils._recipe import Recipes
+from ansible_collections.twisterlab.platform.plugins.plugin_utils.reporting import cache_folder
 
 NAME = "kube-score-test"
 
@@ -23,8 +23,7 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    builder = Builder(Recipes(), Path(os.environ.get("TWISTERLAB_CACHE_DIR") or f"{home}/twisterlab"), say)
+    builder = Builder(Recipes(), cache_folder(None), say)
     try:
         builder.build(NAME)
     except BuildError as error:
