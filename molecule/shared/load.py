@@ -2,7 +2,7 @@
 """Requests to the API through the edge, a ticket written and read back in turn; no request may fail.
 
 `load.py PORT AUTHORITY NAME CALM RATE`: port of the controller on 127.0.0.1, file of the authority, the API's public name, a file that ends the load when it
-is there (six minutes do too), requests a second. Prints the number of requests and every failure; ends with 1 when there was one.
+is there (25 minutes do too), requests a second. Prints the number of requests and every failure; ends with 1 when there was one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 RATE = LANES = int(sys.argv[5])
-SECONDS = 360
+SECONDS = 1500
 
 
 class Door(http.client.HTTPSConnection):
