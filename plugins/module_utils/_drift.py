@@ -129,10 +129,8 @@ def leaves(before: Any, after: Any, path: tuple[str, ...] = ()) -> Iterator[tupl
             yield from leaves(before.get(key), after.get(key), (*path, str(key)))
         return
     if isinstance(before, list) and isinstance(after, list):
-        key = identity(before + after if before and after else before or after) or (
-            identity(before) if identity(before) == identity(after) else ""
-        )
-        if key:
+        key = identity(before or after)
+        if key and key == identity(after or before):
             one = {str(item[key]): item for item in before}
             other = {str(item[key]): item for item in after}
             for name in dict.fromkeys([*one, *other]):

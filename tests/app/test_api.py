@@ -235,6 +235,17 @@ def test_stop_finishes_requests_in_flight(run_program, api_environment, postgres
         until(lambda: connection.execute(waiting, (database,)).fetchone() == (0,), what="all connections are closed")
 
 
+def test_stop_sends_kept_connections_away_before_it_closes_them(run_program, api_environment):
+    """A proxy that sends a POST on a connection at the moment of its end may not repeat it; so the server ends none that it did not announce."""
+    api = run_program("api", LAME_DUCK_SECONDS="3", **api_environment).ready()
+    assert "connection" not in api.client.get("/health").headers
+    api.process.terminate()
+    told = lambda: api.client.get("/health").headers.get("connection")  # noqa: E731
+    until(lambda: told() == "close", 2.5, what="an answer announces the end of its connection")
+    assert api.client.post("/api/v1/tickets", json={"title": "late"}).status_code == 201
+    assert api.process.wait(30) == 0
+
+
 def _refused(port: int) -> bool:
     try:
         httpx2.get(f"http://127.0.0.1:{port}/health", timeout=1, trust_env=False)

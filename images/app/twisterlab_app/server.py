@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Run one service in one process until SIGTERM or SIGINT, then finish what is in flight."""
+"""Run one service in one process until SIGTERM or SIGINT, then send its clients away and finish what is in flight."""
 
 from __future__ import annotations
 
@@ -23,7 +23,17 @@ log = logging.getLogger("twisterlab.server")
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, ending with exit code 0 after a clean stop instead of raising the signal again."""
+    """uvicorn's server, ending with exit code 0 after a clean stop instead of raising the signal again.
+
+    Args:
+        config: uvicorn's.
+        lame_duck: seconds that it serves on after the first signal, closing each connection with its next answer.
+    """
+
+    def __init__(self, config: uvicorn.Config, lame_duck: float) -> None:
+        super().__init__(config)
+        self._lame_duck = lame_duck
+        self._leaving = False
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -39,8 +49,14 @@ class _Server(uvicorn.Server):
                 signal.signal(number, signal.SIG_IGN)  # everything is closed: a late second signal changes nothing
 
     def _stop(self, name: str) -> None:
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        self.force_exit = self._leaving
+        if self._leaving or not self._lame_duck:
+            self.should_exit = True
+        else:
+            # A proxy that keeps connections would send the next request on one that is closed at that moment, and must not repeat a POST.
+            self.config.encoded_headers = [*self.config.encoded_headers, (b"connection", b"close")]
+            asyncio.get_running_loop().call_later(self._lame_duck, setattr, self, "should_exit", True)
+        self._leaving = True
         log.info("stopping", extra={"signal": name, "in_flight": len(self.server_state.tasks)})
 
 
@@ -82,7 +98,8 @@ def run(component: str, default_port: int, build: Callable[[settings.Settings, R
             forwarded_allow_ips=configuration.forwarded_allow_ips,
             timeout_graceful_shutdown=configuration.graceful_timeout,
             timeout_keep_alive=75,
-        )
+        ),
+        configuration.lame_duck,
     )
     log.info("starting", extra={"port": configuration.port, "environment": configuration.environment})
     asyncio.run(server.serve(sockets=[listening]))

@@ -45,6 +45,7 @@ class Settings:
     cache_ttl: int
     db_pool_max: int
     graceful_timeout: int
+    lame_duck: int
     heartbeat_interval: int
     agent_timeout: int
     check_interval: int
@@ -221,6 +222,7 @@ def load(component: str, default_port: int, environ: Mapping[str, str]) -> Setti
         cache_ttl=read.integer("CACHE_TTL_SECONDS", 60, 1, 86_400),
         db_pool_max=read.integer("DB_POOL_MAX", 5, 1, 100),
         graceful_timeout=read.integer("GRACEFUL_TIMEOUT_SECONDS", 20, 1, 3600),
+        lame_duck=read.integer("LAME_DUCK_SECONDS", 0, 0, 60),
         heartbeat_interval=read.integer("HEARTBEAT_INTERVAL_SECONDS", 20, 1, 3600),
         agent_timeout=read.integer("AGENT_TIMEOUT_SECONDS", 60, 2, 86_400),
         check_interval=read.integer("CHECK_INTERVAL_SECONDS", 15, 1, 3600),
