@@ -211,3 +211,15 @@ def thin_out(settings: Settings, systems: set[str]) -> None:
         if stale:
             _restic("forget", *stale, what="The WAL of a server of which no base is left cannot be forgotten")
         _restic("prune", what="The repository cannot be pruned")
+
+
+def keep_newest_wal(system: str) -> None:
+    """Forget all but the two newest snapshots of a server's WAL: each holds all the segments that are needed.
+
+    Raises:
+        Fault: restic failed.
+    """
+    _restic(
+        *("forget", "--host", HOST, "--tag", f"wal,system-{system}", "--group-by", "host", "--keep-last", "2"),
+        what="The old snapshots of the WAL cannot be forgotten",
+    )
