@@ -17,15 +17,20 @@ from .repository import Snapshot
 from .settings import Settings
 
 
-def drill(settings: Settings, snapshots: list[Snapshot]) -> dict[str, Any]:
+def drill(settings: Settings, snapshots: list[Snapshot], stored: int | None) -> dict[str, Any]:
     """Check the repository and prove these snapshots; the result, also written to the state.
+
+    Args:
+        settings: the settings.
+        snapshots: logical ones and bases.
+        stored: bytes of the repository; None: ask.
 
     A result that is not good is returned, not raised: `ok`, `why`, `ended`, `seconds`, `tables`, `rows`.
     """
     start = time.monotonic()
     result: dict[str, Any] = {"ok": False, "why": "", "tables": 0, "rows": 0, "snapshots": [each.id for each in snapshots]}
     try:
-        repository.check(settings)
+        repository.check(settings, repository.size() if stored is None else stored)
         for snapshot in snapshots:
             prove = _base if snapshot.kind == "base" else _logical
             prove(settings, snapshot, result)

@@ -57,7 +57,8 @@ def prepare(settings: Settings) -> None:
     with state.locked(settings.state, USERS):
         if not settings.remote:
             Path(settings.repository).mkdir(parents=True, exist_ok=True)
-        code, _, errors = programs.attempt("restic", "--quiet", "--no-lock", "cat", "config")
+        # each call of restic costs half a second of key derivation: this one also tells whether there is a repository
+        code, _, errors = programs.attempt("restic", "--quiet", "unlock", "--remove-all")
         if code and ("wrong password" in errors or "no key found" in errors):
             raise Fault(
                 "The repository has another password: put the one it was made with into backup_repository_password."
@@ -68,11 +69,10 @@ def prepare(settings: Settings) -> None:
                 raise Fault(f"The repository cannot be opened: {programs.last_words(errors)}.")
             _restic("init", what="A new repository cannot be made")
             say("made a new repository")
-        _restic("unlock", "--remove-all", what="The locks of killed runs cannot be removed")
 
 
-def save(kind: str, folder: Path, tags: dict[str, str]) -> str:
-    """Save a folder as one snapshot and return its id.
+def save(kind: str, folder: Path, tags: dict[str, str]) -> Snapshot:
+    """Save a folder as one snapshot.
 
     Raises:
         Fault: restic failed.
@@ -87,7 +87,8 @@ def save(kind: str, folder: Path, tags: dict[str, str]) -> str:
     for line in reversed(output.splitlines()):
         found = json.loads(line) if line.startswith("{") else {}
         if found.get("message_type") == "summary":
-            return str(found["snapshot_id"])[:8]
+            name = str(found["snapshot_id"])[:8]
+            return Snapshot(name, kind, state.stamp(state.now()), dict(tags), (str(folder),))
     raise Fault(f"The snapshot ({kind}) was written, and restic did not say its id: run the backup again.")
 
 
@@ -166,13 +167,13 @@ def size() -> int:
     return int(found["total_size"])
 
 
-def check(settings: Settings) -> None:
+def check(settings: Settings, bytes_stored: int) -> None:
     """Check the repository; every byte of it when it is small or the settings say so.
 
     Raises:
         Fault: something in it is damaged.
     """
-    everything = settings.check_data or size() < READ_ALL_BYTES
+    everything = settings.check_data or bytes_stored < READ_ALL_BYTES
     code, output, errors = programs.attempt(
         "restic", "--quiet", "check", *(("--read-data",) if everything else ())
     )
@@ -185,12 +186,15 @@ def check(settings: Settings) -> None:
     say(f"checked the repository{', every byte of it' if everything else ''}")
 
 
-def thin_out(settings: Settings, systems: set[str]) -> None:
+def thin_out(settings: Settings, systems: set[str]) -> list[Snapshot]:
     """Forget what retention does not keep, and WAL of servers of which no base is left.
 
     Args:
         settings: the settings.
         systems: servers whose WAL stays whether or not a base of theirs is left.
+
+    Returns:
+        The snapshots that are left, oldest first.
 
     Raises:
         Fault: restic failed.
@@ -202,15 +206,20 @@ def thin_out(settings: Settings, systems: set[str]) -> None:
         for kind, keep in kinds.items():
             words = [word for name, number in keep.items() if number for word in (f"--keep-{name}", str(number))]
             _restic(
-                *("forget", "--host", HOST, "--tag", kind, "--group-by", "host", *words),
+                *("forget", "--host", HOST, "--tag", kind, "--group-by", "host", *words, "--prune"),
                 what=f"The old snapshots ({kind}) cannot be forgotten",
             )
         kept = snapshots()
-        systems = systems | {each.tags.get("system", "") for each in kept if each.kind == "base"}
-        stale = [each.id for each in kept if each.kind == "wal" and each.tags.get("system") not in systems]
-        if stale:
-            _restic("forget", *stale, what="The WAL of a server of which no base is left cannot be forgotten")
-        _restic("prune", what="The repository cannot be pruned")
+        if settings.remote:
+            systems = systems | {each.tags.get("system", "") for each in kept if each.kind == "base"}
+            stale = [each for each in kept if each.kind == "wal" and each.tags.get("system") not in systems]
+            if stale:
+                names = [each.id for each in stale]
+                _restic("forget", *names, what="The WAL of a server of which no base is left cannot be forgotten")
+            kept = [each for each in kept if each not in stale]
+            # every upload of WAL has forgotten an older one
+            _restic("prune", what="The repository cannot be pruned")
+    return kept
 
 
 def keep_newest_wal(system: str) -> None:

@@ -54,26 +54,22 @@ def _run(settings: Settings, last: dict[str, Any]) -> None:
     manifest = stage.stage(settings, folder)
     last["parts"] = {name: _summary(about) for name, about in manifest["parts"].items()}
     last["bytes"] = stage.size(folder)
-    last["snapshot"] = repository.save("logical", folder, {"bytes": str(last["bytes"])})
-    made.append(_named(last["snapshot"]))
+    made.append(repository.save("logical", folder, {"bytes": str(last["bytes"])}))
+    last["snapshot"] = made[-1].id
     shutil.rmtree(folder)
     current = ""
     if settings.wal and "postgres" in settings.parts:
         folder = settings.work / "base"
         tags = base.take(settings, folder)
         current = tags["system"]
-        last["base"] = repository.save("base", folder, {**tags, "bytes": str(stage.size(folder))})
-        made.append(_named(last["base"]))
+        made.append(repository.save("base", folder, {**tags, "bytes": str(stage.size(folder))}))
+        last["base"] = made[-1].id
         shutil.rmtree(folder)
-    _retain(settings, current)
-    _count(settings, last["bytes"])
-    last["drill"] = drill.drill(settings, made)
+    kept = _retain(settings, current)
+    stored = _count(settings, kept, last["bytes"])
+    last["drill"] = drill.drill(settings, made, stored)
     if not last["drill"]["ok"]:
         raise Fault(last["drill"]["why"])
-
-
-def _named(name: str) -> Snapshot:
-    return repository.pick(name, ("logical", "base"))
 
 
 def _summary(about: dict[str, Any]) -> dict[str, Any]:
@@ -84,22 +80,25 @@ def _summary(about: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in about.items() if isinstance(value, int | bool | list)}
 
 
-def _retain(settings: Settings, current: str) -> None:
-    repository.thin_out(settings, {current} - {""})
+def _retain(settings: Settings, current: str) -> list[Snapshot]:
+    kept = repository.thin_out(settings, {current} - {""})
     oldest: dict[str, str] = {}
-    for snapshot in repository.snapshots():
+    for snapshot in kept:
         if snapshot.kind == "base":
             # oldest first: the first one of a server needs the most
             oldest.setdefault(snapshot.tags["system"], snapshot.tags["segment"])
-    if settings.wal:
-        removed = base.tidy(settings, oldest, current)
-        say(f"retention: removed {removed} WAL segments" if removed else "retention: done")
+    removed = base.tidy(settings, oldest, current) if settings.wal else 0
+    say(f"retention: {len(kept)} snapshots are kept" + (f", {removed} WAL segments were removed" if removed else ""))
+    return kept
 
 
-def _count(settings: Settings, newest: int) -> None:
-    kinds = [each.kind for each in repository.snapshots()]
-    found = {"bytes": repository.size(), "newest_bytes": newest, "snapshots": {kind: kinds.count(kind) for kind in set(kinds)}}
+def _count(settings: Settings, kept: list[Snapshot], newest: int) -> int:
+    """Write what the metrics say of the repository; the bytes it takes."""
+    kinds = [each.kind for each in kept]
+    size = repository.size()
+    found = {"bytes": size, "newest_bytes": newest, "snapshots": {kind: kinds.count(kind) for kind in set(kinds)}}
     state.write(settings.state, "repository", found)
+    return size
 
 
 def drill_again(settings: Settings, name: str) -> None:
@@ -119,7 +118,7 @@ def drill_again(settings: Settings, name: str) -> None:
                 failed = {"ok": False, "why": clean(str(fault)), "ended": state.stamp(state.now()), "tables": 0, "rows": 0}
                 state.write(settings.state, "drill", failed)
                 raise
-            result = drill.drill(settings, [snapshot])
+            result = drill.drill(settings, [snapshot], None)
         finally:
             state.forget(settings.state, "running")
     if not result["ok"]:
