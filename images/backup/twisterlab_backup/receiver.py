@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps pg_receivewal running, says how far it is, and brings WAL to a repository that stands elsewhere."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import datetime
+import signal
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from . import live, programs, repository, state
+from .base import segments
+from .errors import Fault, clean, say
+from .settings import SLOT, Settings
+
+POLL = 5.0
+UPLOAD = 60.0
+_GONE = "has already been removed"
+
+
+class Receiver:
+    """The work of `serve` on WAL.
+
+    Attributes:
+        streaming: whether WAL arrives now.
+        why: why it does not, one sentence.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Start nothing yet."""
+        self.settings = settings
+        self.streaming = False
+        self.why = "the receiver has not started yet"
+        self.system = ""
+        self.received: datetime.datetime | None = None
+        self.lag = 0
+        self._stop = threading.Event()
+        self._sent: collections.deque[tuple[datetime.datetime, str]] = collections.deque(maxlen=1000)
+
+    def stop(self) -> None:
+        """Let both loops end."""
+        self._stop.set()
+
+    # -- receiving
+
+    def receive(self) -> None:
+        """Receive until `stop`; whatever goes wrong is said and tried again."""
+        while not self._stop.is_set():
+            try:
+                self._prepare()
+                self._stream()
+            except (Fault, OSError, psycopg.Error) as error:
+                self._down(clean(str(error)))
+            self._stop.wait(POLL)
+
+    def _down(self, why: str) -> None:
+        if why != self.why or self.streaming:
+            say(f"no WAL is received: {why}")
+        self.streaming, self.why = False, why
+        self._write()
+
+    def _prepare(self) -> None:
+        with live.connect(self.settings.database) as connection:
+            live.prepare_replication(self.settings, connection)
+            self.system = live.system_identifier(connection)
+        self._sent.clear()
+        folder = self.settings.wal_folder / self.system
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            self._fetch(folder)
+
+    def _fetch(self, folder: Path) -> None:
+        """A volume that is new takes the WAL of this server that the repository has, or the next upload would lack it."""
+        if not self.settings.remote:
+            return
+        with contextlib.suppress(Fault), tempfile.TemporaryDirectory(dir=self.settings.backup) as place:
+            stored = [
+                each for each in repository.snapshots() if each.kind == "wal" and each.tags.get("system") == self.system
+            ]
+            if stored:
+                for path in segments(repository.restore(stored[-1], Path(place))).values():
+                    path.replace(folder / path.name)
+                say(f"took the WAL {stored[-1].id} from the repository")
+
+    def _stream(self) -> None:
+        folder = self.settings.wal_folder / self.system
+        with tempfile.TemporaryFile() as errors:
+            process = programs.start(
+                *("pg_receivewal", "--directory", str(folder), "--slot", SLOT, "--synchronous", "--no-loop"),
+                *("--no-password", "--status-interval=5"),
+                env=live.replication_environment(self.settings),
+                output=subprocess.DEVNULL,
+                errors=errors,
+                end_with=signal.SIGTERM,
+            )
+            try:
+                while process.poll() is None and not self._stop.is_set():
+                    self._poll()
+                    self._stop.wait(0.5 if not self.streaming else POLL)
+            finally:
+                process.send_signal(signal.SIGINT)
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            errors.seek(0)
+            said = errors.read().decode(errors="replace")
+        if self._stop.is_set():
+            return
+        if _GONE in said:
+            # the slot was lost: what follows does not join on to what is there, which stays for the bases before
+            folder.rename(folder.with_name(f"{folder.name}-until-{state.now():%Y%m%dT%H%M%SZ}"))
+            raise Fault("The server has removed WAL that was not received: a new base is needed, run the backup.")
+        raise Fault(f"pg_receivewal ended: {programs.last_words(said, 1) or 'it said nothing'}.")
+
+    def _poll(self) -> None:
+        with live.connect(self.settings.database) as connection:
+            row = connection.execute(
+                "SELECT clock_timestamp(), pg_current_wal_flush_lsn()::text, r.flush_lsn::text,"
+                " coalesce(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), r.flush_lsn), 0)::bigint"
+                " FROM (SELECT) AS one LEFT JOIN pg_stat_replication r ON r.application_name = %s",
+                [SLOT],
+            ).fetchone()
+        if row is None or row[2] is None:
+            return
+        moment, current, flushed, lag = row
+        self._sent.append((moment, current))
+        # what the server had written at a moment is here as soon as that place is flushed here
+        while self._sent and _place(self._sent[0][1]) <= _place(flushed):
+            self.received = self._sent.popleft()[0]
+        if not self.streaming:
+            say("WAL is received")
+        self.streaming, self.why, self.lag = True, "", max(int(lag), 0)
+        self._write()
+
+    def _write(self) -> None:
+        known = state.read(self.settings.state, "wal")
+        systems = dict(known.get("systems") or {})
+        if self.received is not None:
+            systems[self.system] = max(state.stamp(self.received), systems.get(self.system, ""))
+        found: dict[str, Any] = {
+            "streaming": self.streaming,
+            "why": self.why,
+            "lag_bytes": self.lag,
+            "system": self.system,
+            "systems": systems,
+        }
+        with contextlib.suppress(OSError):
+            state.write(self.settings.state, "wal", found)
+
+    # -- bringing it elsewhere
+
+    def upload(self) -> None:
+        """Bring new WAL to the repository every minute until `stop`; a fault is said and tried again."""
+        before: list[tuple[str, int, float]] = []
+        while not self._stop.wait(min(UPLOAD, 5.0) if not before else UPLOAD):
+            folder = self.settings.wal_folder / self.system
+            if not self.system or not folder.is_dir():
+                continue
+            try:
+                there = _listing(folder)
+                if there and there != before:
+                    self._upload(folder)
+                    before = there
+            except (Fault, OSError) as error:
+                say(f"the WAL was not brought to the repository: {clean(str(error))}")
+
+    def _upload(self, folder: Path) -> None:
+        until = state.read(self.settings.state, "wal").get("systems", {}).get(self.system, "")
+        if not state.read(self.settings.state, "repository"):
+            return  # the first run makes the repository
+        # `run` takes away restic's locks and prunes: not while this writes
+        with state.locked(self.settings.state, repository.USERS, shared=True, seconds=600):
+            tags = {"system": self.system, **({"until": until} if until else {})}
+            repository.save("wal", folder, tags)
+            repository.keep_newest_wal(self.system)
+
+
+def _place(lsn: str) -> int:
+    """A place in the WAL as a number."""
+    high, low = lsn.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def _listing(folder: Path) -> list[tuple[str, int, float]]:
+    """What tells whether something has arrived."""
+    found = []
+    for path in sorted(segments(folder).values()):
+        with contextlib.suppress(OSError):
+            about = path.stat()
+            found.append((path.name, about.st_size, about.st_mtime))
+    return found

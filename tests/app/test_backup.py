@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The backup program against real servers: what it saves comes back, and what is damaged is noticed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import PASSWORD, Postgres, RedisServer, _unprivileged, assert_no_secret, free_port, until
+from redis import Redis
+
+IMAGE = Path(__file__).resolve().parents[2] / "images" / "backup"
+REPOSITORY_PASSWORD = "repository-Secret-77aa"
+REPLICATION_PASSWORD = "replication Secret'\"\\ 5c"
+NOBODY = _unprivileged()
+S3_KEY, S3_SECRET = "s3-access-Key-1b", "s3-Secret-9911/+x"
+# Postgres does not run as root: a user namespace in which root's files are another one's, as they are in the pod.
+SOMEBODY = ["unshare", "--user", *(f"--map-{kind}={NOBODY[kind]}" for kind in ("user", "group"))] if NOBODY else []
+
+pytestmark = pytest.mark.skipif(shutil.which("restic") is None, reason="restic is not on this machine")
+
+
+@dataclasses.dataclass
+class Backup:
+    """One volume, and the program with its environment."""
+
+    folder: Path
+    env: dict[str, str]
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "backup" / "state"
+
+    def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
+        """Start a command."""
+        command = [*SOMEBODY, sys.executable, "-m", "twisterlab_backup", *words]
+        return subprocess.Popen(
+            command, env=self.env | env, cwd="/", text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def run(self, *words: str, code: int = 0, **env: str) -> str:
+        """Run a command to its end; what it printed, which holds no secret."""
+        process = self.start(*words, **env)
+        output, errors = process.communicate(timeout=600)
+        self.no_secret(output + errors, " ".join(words))
+        assert process.returncode == code, f"{words}: {process.returncode}\n{output}\n{errors}"
+        if code:
+            assert len(errors.strip().splitlines()) == 1, errors
+            assert errors.strip().endswith("."), errors
+        return output + errors
+
+    def no_secret(self, text: str, where: str) -> None:
+        """No secret is in a text."""
+        assert_no_secret(text, where, REPOSITORY_PASSWORD, REPLICATION_PASSWORD, S3_KEY, S3_SECRET)
+
+    def last(self, name: str = "last") -> dict[str, Any]:
+        """A file of the state."""
+        text = (self.state / f"{name}.json").read_text(encoding="utf-8")
+        self.no_secret(text, name)
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def list(self) -> dict[str, Any]:
+        """What `list` says."""
+        found: dict[str, Any] = json.loads(self.run("list", "--json"))
+        return found
+
+    def restic(self, *words: str) -> str:
+        """Run restic on the repository."""
+        done = subprocess.run(["restic", "-q", *words], env=self.env, text=True, capture_output=True, check=True)
+        return done.stdout
+
+    def left_nothing(self) -> None:
+        """The work folder is empty, and no throw-away server lives."""
+        left = [path.name for path in (self.folder / "work").iterdir() if path.name != "cache"]
+        assert left == []
+        assert not servers_in(self.folder / "work")
+
+
+def servers_in(folder: Path) -> list[str]:
+    """The command lines of processes that work in a folder."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = place.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(folder) in words and "pytest" not in words:
+                found.append(words)
+    return found
+
+
+@contextlib.contextmanager
+def volume(postgres: Postgres, redis_server: RedisServer, database: str, **more: str) -> Iterator[Backup]:
+    """A volume and an environment."""
+    # the path of a socket may have 107 characters
+    folder = Path(tempfile.mkdtemp(prefix="tb-"))
+    (folder / "password").write_text(REPOSITORY_PASSWORD, encoding="utf-8")
+    grafana = folder / "grafana.db"
+    with contextlib.closing(sqlite3.connect(grafana)) as connection:
+        connection.executescript("CREATE TABLE dashboard (id INTEGER); INSERT INTO dashboard VALUES (1), (2), (3);")
+    env = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(IMAGE),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "LANG": "C.UTF-8",
+        "HOME": str(folder),
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(postgres.port),
+        "PGDATABASE": database,
+        "PGUSER": "twisterlab",
+        "PGPASSWORD": PASSWORD,
+        "BACKUP_PG_OWNER": "twisterlab",
+        "BACKUP_PG_REPLICATION_PASSWORD": REPLICATION_PASSWORD,
+        "REDIS_HOST": "127.0.0.1",
+        "REDIS_PORT": str(redis_server.port),
+        "REDISCLI_AUTH": PASSWORD,
+        "RESTIC_REPOSITORY": str(folder / "backup" / "repository"),
+        "RESTIC_PASSWORD_FILE": str(folder / "password"),
+        "RESTIC_CACHE_DIR": str(folder / "work" / "cache"),
+        "BACKUP_DIR": str(folder / "backup"),
+        "BACKUP_WORK": str(folder / "work"),
+        "BACKUP_GRAFANA": str(grafana),
+        "BACKUP_PARTS": "postgres,redis,grafana",
+        "BACKUP_PORT": str(free_port()),
+    }
+    (folder / "work").mkdir()
+    try:
+        yield Backup(folder, env | more)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+TABLES = """
+CREATE SCHEMA other;
+CREATE TABLE tickets (id serial PRIMARY KEY, title text NOT NULL, body jsonb, at timestamptz DEFAULT now(), raw bytea);
+INSERT INTO tickets (title, body, raw)
+    SELECT 'ticket ' || n, jsonb_build_object('n', n, 'x', 1.5 / n), decode(md5(n::text), 'hex') FROM generate_series(1, 500) n;
+CREATE TABLE other."No Key" (a text, b double precision);
+INSERT INTO other."No Key" VALUES ('x', 0.1), ('x', 0.1), (NULL, 'NaN');
+CREATE INDEX ON tickets (title);
+CREATE VIEW open_tickets AS SELECT id, title FROM tickets;
+CREATE FUNCTION answer() RETURNS int LANGUAGE sql AS 'SELECT 42';
+"""
+
+
+def fill(postgres: Postgres, database: str) -> None:
+    """Make the database and put rows of many kinds into it."""
+    with postgres.connect() as connection:
+        connection.execute(f'CREATE DATABASE "{database}"')
+        connection.execute(f"ALTER DATABASE \"{database}\" SET work_mem = '5MB'")
+    with postgres.connect(database) as connection:
+        connection.execute(TABLES)
+
+
+def titles(postgres: Postgres, database: str) -> list[str]:
+    """The titles of the tickets that the tests themselves added."""
+    with postgres.connect(database) as connection:
+        rows = connection.execute("SELECT title FROM tickets WHERE title NOT LIKE 'ticket %' ORDER BY id")
+        return [row[0] for row in rows]
+
+
+def add(postgres: Postgres, database: str, title: str) -> None:
+    """Add a ticket."""
+    with postgres.connect(database) as connection:
+        connection.execute("INSERT INTO tickets (title) VALUES (%s)", [title])
+
+
+def databases(postgres: Postgres, start: str) -> list[str]:
+    """The databases whose names start so."""
+    with postgres.connect() as connection:
+        rows = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY 1", [start])
+        return [row[0] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def saved(postgres: Postgres, redis_server: RedisServer) -> Iterator[Backup]:
+    """A volume with one good backup; tests that change it take a copy."""
+    fill(postgres, "saved")
+    with Redis(port=redis_server.port, password=PASSWORD) as redis, volume(postgres, redis_server, "saved") as backup:
+        redis.flushall()
+        redis.mset({f"key-{number}": "value" for number in range(50)})
+        redis.set("short", "lived", ex=3600)
+        redis.hset("hash", mapping={"a": "1", "b": b"\x00\xff"})
+        backup.run("run", "--reason", "a test")
+        yield backup
+
+
+@pytest.fixture
+def copied(saved: Backup) -> Iterator[Backup]:
+    """A copy of the volume with one good backup."""
+    folder = Path(tempfile.mkdtemp(prefix="tb-"))
+    shutil.copytree(saved.folder, folder, dirs_exist_ok=True)
+    yield Backup(folder, {name: value.replace(str(saved.folder), str(folder)) for name, value in saved.env.items()})
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_backup_is_made_and_proven(saved: Backup) -> None:
+    last = saved.last()
+    assert last["ok"] is True
+    assert last["why"] == ""
+    assert last["parts"]["postgres"] == {"tables": 2, "rows": 503}
+    assert last["parts"]["redis"] == {"keys": 52, "expires": 1}
+    assert last["parts"]["grafana"]["there"] is True
+    assert (last["drill"]["ok"], last["drill"]["tables"], last["drill"]["rows"]) == (True, 2, 503)
+    (snapshot,) = saved.list()["snapshots"]
+    assert (snapshot["id"], snapshot["kind"], snapshot["drilled"]) == (last["snapshot"], "logical", True)
+    assert "point in time: no base yet" in saved.run("list")
+    saved.left_nothing()
+
+
+def packs(backup: Backup) -> list[Path]:
+    """The files of the repository that hold data."""
+    return [path for path in (backup.folder / "backup" / "repository" / "data").rglob("*") if path.is_file()]
+
+
+def test_one_wrong_byte_in_the_repository_is_noticed(copied: Backup) -> None:
+    for pack in packs(copied):
+        pack.chmod(0o600)
+    largest = max(packs(copied), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 3] ^= 1
+    largest.write_bytes(content)
+    said = copied.run("drill", code=1)
+    assert said.startswith("The repository is damaged: ")
+    drill = copied.last("drill")
+    assert drill["ok"] is False
+    assert "damaged" in drill["why"]
+    copied.left_nothing()
+
+
+def test_a_manifest_that_says_something_else_fails_the_drill(copied: Backup) -> None:
+    snapshot = copied.last()["snapshot"]
+    copied.restic("restore", snapshot, "--target", str(copied.folder / "out"))
+    (manifest,) = (copied.folder / "out").rglob("manifest.json")
+    about = json.loads(manifest.read_text(encoding="utf-8"))
+    about["parts"]["postgres"]["fingerprint"]["tables"]["public.tickets"]["hash"] = "1/2"
+    manifest.write_text(json.dumps(about), encoding="utf-8")
+    copied.restic("backup", "--host", "twisterlab", "--tag", "logical", str(manifest.parent))
+    said = copied.run("drill", code=1)
+    assert "the content of table public.tickets differs" in said
+    assert copied.last("drill")["ok"] is False
+    # the one before is as good as it was
+    assert "2 tables, 503 rows" in copied.run("drill", "--snapshot", snapshot)
+    assert copied.last("drill")["ok"] is True
+
+
+def test_a_filled_database_is_replaced_only_when_asked(saved: Backup, copied: Backup, postgres: Postgres) -> None:
+    snapshot = copied.last()["snapshot"]
+    add(postgres, "saved", "written later")
+    said = copied.run("restore", "--snapshot", snapshot, code=1)
+    assert "is not empty (other.No Key holds rows): add --replace" in said
+    assert databases(postgres, "saved") == ["saved"]
+    with postgres.connect("saved") as session:
+        copied.run("restore", "--snapshot", "latest", "--replace")
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")
+    assert titles(postgres, "saved") == []
+    now, before = databases(postgres, "saved")
+    assert now == "saved"
+    assert re.fullmatch(r"saved_before_\d{14}", before)
+    assert titles(postgres, before) == ["written later"]
+    with postgres.connect("saved") as connection:
+        assert connection.execute("SHOW work_mem").fetchone() == ("5MB",)
+        assert connection.execute("SELECT answer(), count(*) FROM open_tickets").fetchone() == (42, 500)
+        # the sequence goes on after what was restored
+        assert connection.execute("INSERT INTO tickets (title) VALUES ('x') RETURNING id").fetchone() == (501,)
+        connection.execute("DELETE FROM tickets WHERE title = 'x'")
+    time.sleep(1.1)
+    copied.run("restore", "--snapshot", "latest", "--replace")
+    assert len(databases(postgres, "saved_before_")) == 1
+    assert databases(postgres, "saved_before_") != [before]
+    copied.left_nothing()
+
+
+def test_redis_is_restored_when_asked(copied: Backup, redis_server: RedisServer) -> None:
+    with Redis(port=redis_server.port, password=PASSWORD) as redis:
+        redis.flushall()
+        redis.set("new", "1")
+        assert "is not empty" in copied.run("restore", "--snapshot", "latest", "--parts", "redis", code=1)
+        copied.run("restore", "--snapshot", "latest", "--parts", "redis", "--replace")
+        assert redis.dbsize() == 52
+        assert redis.get("new") is None
+        assert redis.hgetall("hash") == {b"a": b"1", b"b": b"\x00\xff"}
+        assert 0 < redis.ttl("short") <= 3600
+
+
+def test_words_that_are_wrong_are_said_in_one_sentence(saved: Backup) -> None:
+    for words, sentence in {
+        ("restore", "--time", "yesterday"): "write a time with its zone, as 2026-11-26T18:00:00Z",
+        ("restore", "--time", "2020-01-01T00:00:00Z"): "there is no base yet",
+        ("restore", "--snapshot", "0123456789"): "There is no snapshot '0123456789'",
+        ("restore", "--snapshot", "latest", "--parts", "grafana"): "mounted read-only",
+        ("restore", "--snapshot", "latest", "--parts", "all"): "write some of postgres,redis",
+        ("drill", "--snapshot", "0123456789"): "There is no snapshot",
+    }.items():
+        assert sentence in saved.run(*words, code=1), words
+    assert "another password" in saved.run("drill", code=1, RESTIC_PASSWORD="wrong", RESTIC_PASSWORD_FILE="")
+    assert "BACKUP_KEEP" in saved.run("list", code=1, BACKUP_KEEP="forever")
+    assert "cannot be reached" in saved.run("run", code=1, PGPORT="1")
+    assert "password authentication failed" in saved.run("run", code=1, PGPASSWORD="wrong-Password")
+    assert "Redis" in saved.run("run", code=1, REDISCLI_AUTH="wrong-Password", BACKUP_PARTS="redis")
+
+
+def test_a_part_is_written_into_a_file_and_never_printed(saved: Backup) -> None:
+    target = saved.folder / "grafana-copy.db"
+    saved.run("show", "--part", "grafana", "--dest", str(target))
+    assert target.stat().st_mode & 0o777 == 0o600
+    with contextlib.closing(sqlite3.connect(target)) as connection:
+        assert connection.execute("SELECT count(*) FROM dashboard").fetchone() == (3,)
+    assert "is there already" in saved.run("show", "--part", "grafana", "--dest", str(target), code=1)
+    assert "does not hold secrets" in saved.run("show", "--part", "secrets", "--dest", str(target), code=1)
