@@ -179,6 +179,9 @@ def manifest(cron: Object, receiver: Object, name: str, arguments: Sequence[str]
     container["args"] = list(arguments)
     if arguments[0] == RESTORE:
         container["env"] = [*(container.get("env") or []), {"name": "BACKUP_REQUEST", "value": request}]
+    if arguments[0] == LIST:
+        # It is read at once.
+        spec["ttlSecondsAfterFinished"] = 600
     owner = {
         "apiVersion": kinds.DEPLOYMENT.api_version,
         "kind": kinds.DEPLOYMENT.name,

@@ -123,7 +123,6 @@ def look(cluster: _kube.Cluster, namespace: str, timeout: float) -> list[Check]:
     found += each(sorted(services, key=objects.name), asked, workers=4)
     found += secret(cluster, namespace, [*configs, *health.ours(snapshot), *services])
     found.append(health.released(_status.newest_record(cluster, namespace)))
-    found += health.backups(known(cluster, kinds.CRON_JOB, namespace, objects.OURS_SELECTOR), now)
     return found
 
 
