@@ -29,7 +29,9 @@ class ActionModule(ClusterAction):
         found, memory = False, {"job": "", "cursor": "", "last": ""}
         while True:
             elapsed = time.monotonic() - begun
-            result = self.call("backup_job", {**arguments, **memory, "elapsed": elapsed, "seconds": CALL_SECONDS}, task_vars)
+            result = self.call(
+                "backup_job", {**arguments, **memory, "elapsed": elapsed, "seconds": CALL_SECONDS}, task_vars
+            )
             if not memory["job"] and result.get("job"):
                 found = bool(result.get("found"))
                 self.say(task_vars, f"Job/{result['job']}{' was begun before; going on with it' if found else ''}")

@@ -27,8 +27,6 @@ COMMANDS = (RUN, DRILL, RESTORE, LIST)
 LABEL = "twisterlab.io/backup"
 #: Label of a Job: what it was asked for, so that the same words find it again.
 WORDS = "twisterlab.io/backup-words"
-#: Annotation: the request that a restore belongs to, also when it took several Jobs.
-REQUEST = "twisterlab.io/backup-request"
 #: Annotation of a Job whose end somebody was told.
 TOLD = "twisterlab.io/backup-told"
 #: A pod that has not started by then never does.
@@ -103,7 +101,9 @@ def words(params: Mapping[str, Any], who: str, now: datetime) -> list[str]:
     if time and moment is None:
         raise Refused(f"restore_time is {time!r}, which is no second of UTC: write for example 2026-11-26T18:00:00Z.")
     if moment and moment > now:
-        raise Refused(f"restore_time {time} is in the future, for it is {now:%Y-%m-%dT%H:%M:%SZ}: write an earlier one.")
+        raise Refused(
+            f"restore_time {time} is in the future, for it is {now:%Y-%m-%dT%H:%M:%SZ}: write an earlier one."
+        )
     parts = [str(part) for part in params["parts"]]
     for part in parts:
         if part not in PARTS:
@@ -129,7 +129,9 @@ def begin(api: Logs, namespace: str, arguments: Sequence[str]) -> Begun:
     """
     cron, receiver = api.get(kinds.CRON_JOB, NAME, namespace), api.get(kinds.DEPLOYMENT, NAME, namespace)
     if cron is None or receiver is None:
-        raise Refused(f"Namespace {namespace} has no backups: run deploy.yml with twisterlab_backup_enabled: true first.")
+        raise Refused(
+            f"Namespace {namespace} has no backups: run deploy.yml with twisterlab_backup_enabled: true first."
+        )
     command, words_of = str(arguments[0]), mark(arguments)
     jobs = sorted(
         api.list(kinds.JOB, namespace, labels=f"{objects.OURS_SELECTOR},{LABEL}={command}"),
@@ -147,20 +149,16 @@ def begin(api: Logs, namespace: str, arguments: Sequence[str]) -> Begun:
             f"Another restore, Job/{objects.name(other)}, is under way in namespace {namespace}: wait until it ends, and run again."
         )
     stamp = f"{api.now():%Y%m%dt%H%M%Sz}"
-    request = f"{words_of}-{stamp}"
-    if same and ended(same[0]) == FAILED:
-        # What the program left in its middle belongs to that request.
-        request = objects.notes(same[0]).get(REQUEST) or request
     name = f"{_TITLES[command]}-{stamp}"
     try:
-        api.create(manifest(cron, receiver, name, arguments, request))
+        api.create(manifest(cron, receiver, name, arguments))
     except ApiError as error:
         if error.status != 409:
             raise
     return Begun(name, False)
 
 
-def manifest(cron: Object, receiver: Object, name: str, arguments: Sequence[str], request: str) -> Object:
+def manifest(cron: Object, receiver: Object, name: str, arguments: Sequence[str]) -> Object:
     """The Job.
 
     Args:
@@ -168,7 +166,6 @@ def manifest(cron: Object, receiver: Object, name: str, arguments: Sequence[str]
         receiver: the Deployment that it goes with. The CronJob itself would count it as one of its own, and as a backup.
         name: of the Job.
         arguments: of the program.
-        request: which request it belongs to.
     """
     template = copy.deepcopy((cron.get("spec") or {}).get("jobTemplate") or {})
     spec = template["spec"]
@@ -177,8 +174,6 @@ def manifest(cron: Object, receiver: Object, name: str, arguments: Sequence[str]
     pod["metadata"] = {**(pod.get("metadata") or {}), "labels": {**objects.labels(pod), LABEL: str(arguments[0])}}
     container = pod["spec"]["containers"][0]
     container["args"] = list(arguments)
-    if arguments[0] == RESTORE:
-        container["env"] = [*(container.get("env") or []), {"name": "BACKUP_REQUEST", "value": request}]
     if arguments[0] == LIST:
         # It is read at once.
         spec["ttlSecondsAfterFinished"] = 600
@@ -196,7 +191,6 @@ def manifest(cron: Object, receiver: Object, name: str, arguments: Sequence[str]
             "name": name,
             "namespace": meta(cron).get("namespace"),
             "labels": {**labels, WORDS: mark(arguments)},
-            "annotations": {REQUEST: request},
             "ownerReferences": [owner],
         },
         "spec": spec,
@@ -211,7 +205,9 @@ def ended(job: Object) -> str:
     return RUNNING
 
 
-def look(api: Logs, namespace: str, name: str, cursor: str, last: str, elapsed: float, hide: Callable[[str], str]) -> Look:
+def look(
+    api: Logs, namespace: str, name: str, cursor: str, last: str, elapsed: float, hide: Callable[[str], str]
+) -> Look:
     """Look at a Job once.
 
     Args:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from . import _backup_job as jobs
@@ -95,6 +96,10 @@ def _stamp(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def _size(number: float) -> str:
+    return show_bytes(Decimal(int(number)))
+
+
 def _hours(seen: Seen, seconds: float) -> float:
     return (seen.now.timestamp() - seconds) / 3600
 
@@ -108,7 +113,10 @@ def _why(seen: Seen, part: str) -> str:
 
 
 def _newest(seen: Seen) -> Check:
-    good, tried = seen.metrics.get("last_success_timestamp_seconds", 0.0), seen.metrics.get("last_run_timestamp_seconds", 0.0)
+    good, tried = (
+        seen.metrics.get("last_success_timestamp_seconds", 0.0),
+        seen.metrics.get("last_run_timestamp_seconds", 0.0),
+    )
     limit = BACKUP_AGE.total_seconds() / 3600
     schedule = (seen.cron.get("spec") or {}).get("schedule")
     if (seen.cron.get("spec") or {}).get("suspend"):
@@ -118,7 +126,9 @@ def _newest(seen: Seen) -> Check:
         age = (seen.now - made).total_seconds() / 3600
         if age <= limit:
             return Check(NEWEST, SKIPPED, f"none was made yet, the schedule is {schedule}; {MAKE} now", 0.0, TAG)
-        return judged(NEWEST, f"there never was one, and the schedule {schedule} is {age:.0f} hours old; {MAKE}", "", 0.0, TAG)
+        return judged(
+            NEWEST, f"there never was one, and the schedule {schedule} is {age:.0f} hours old; {MAKE}", "", 0.0, TAG
+        )
     problem = ""
     if not good:
         problem = f"there never was a good one, the last try was {_stamp(tried)}{_why(seen, 'last')}"
@@ -127,7 +137,9 @@ def _newest(seen: Seen) -> Check:
     elif not seen.metrics.get("last_run_success", 1.0):
         problem = f"the last try, {_stamp(tried)}, failed{_why(seen, 'last')}"
     size, took = seen.metrics.get("size_bytes", 0.0), seen.metrics.get("last_duration_seconds", 0.0)
-    evidence = f"{_stamp(good)}, {_hours(seen, good):.1f} hours ago, {show_bytes(size)} in {took:.0f} s, schedule {schedule}"
+    evidence = (
+        f"{_stamp(good)}, {_hours(seen, good):.1f} hours ago, {_size(size)} in {took:.0f} s, schedule {schedule}"
+    )
     return judged(NEWEST, problem, evidence, 0.0, TAG)
 
 
@@ -148,7 +160,13 @@ def _drill(seen: Seen) -> Check:
 
 def _receiver(seen: Seen) -> Check:
     if seen.settings.get("BACKUP_WAL") != "true":
-        return Check(RECEIVER, SKIPPED, "twisterlab_backup.wal is off, or Postgres is elsewhere; only whole backups can be restored", 0.0, TAG)
+        return Check(
+            RECEIVER,
+            SKIPPED,
+            "twisterlab_backup.wal is off, or Postgres is elsewhere; only whole backups can be restored",
+            0.0,
+            TAG,
+        )
     last, lag = seen.metrics.get("wal_last_received_timestamp_seconds", 0.0), seen.metrics.get("wal_lag_bytes", 0.0)
     problem = (
         ""
@@ -157,12 +175,12 @@ def _receiver(seen: Seen) -> Check:
         "playbooks/logs.yml -e twisterlab_component=backup shows why"
     )
     received = f", the last of it {_stamp(last)}" if last else ""
-    return judged(RECEIVER, problem, f"it streams, {show_bytes(lag)} behind{received}", 0.0, TAG)
+    return judged(RECEIVER, problem, f"it streams, {_size(lag)} behind{received}", 0.0, TAG)
 
 
 def _repository(seen: Seen) -> Check:
     where = seen.settings.get("RESTIC_REPOSITORY", "")
-    size = show_bytes(seen.metrics.get("repository_bytes", 0.0))
+    size = _size(seen.metrics.get("repository_bytes", 0.0))
     phase = ((seen.claim or {}).get("status") or {}).get("phase")
     problem = "" if phase == "Bound" else f"the volume claim backup-data is {phase or 'not there'}"
     room = (((seen.claim or {}).get("status") or {}).get("capacity") or {}).get("storage", "?")
@@ -178,6 +196,10 @@ def _retention(seen: Seen) -> Check:
     if not kinds:
         return Check(RETENTION, SKIPPED, f"there is no backup yet; kept will be {keep}", 0.0, TAG)
     logical = kinds.get("logical", 0)
-    problem = "" if logical <= most else f"{logical} backups are there, and {keep} keeps {most} at most: look at the log of the last backup"
+    problem = (
+        ""
+        if logical <= most
+        else f"{logical} backups are there, and {keep} keeps {most} at most: look at the log of the last backup"
+    )
     listed = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
     return judged(RETENTION, problem, f"{listed}; kept are {keep}", 0.0, TAG)

@@ -224,7 +224,11 @@ def backups(cron_jobs: Iterable[Object], jobs: Iterable[Object], now: datetime) 
     if cron is None:
         return {}
     last = str((cron.get("status") or {}).get("lastSuccessfulTime") or "")
-    told: dict[str, Any] = {"newest": last, "drilled": last, "schedule": str((cron.get("spec") or {}).get("schedule") or "")}
+    told: dict[str, Any] = {
+        "newest": last,
+        "drilled": last,
+        "schedule": str((cron.get("spec") or {}).get("schedule") or ""),
+    }
     failed: list[tuple[str, str]] = []
     for obj in jobs:
         command, status = objects.labels(obj).get(_backup_job.LABEL), obj.get("status") or {}

@@ -82,7 +82,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import (
 from ansible_collections.twisterlab.platform.plugins.module_utils import _health_checks as health
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds as kinds
 from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
-from ansible_collections.twisterlab.platform.plugins.module_utils._api import each, known
+from ansible_collections.twisterlab.platform.plugins.module_utils._api import each
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import Check
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, PlatformError
 

@@ -139,7 +139,9 @@ class Servers:
                 lambda *given: self._shell("statefulset/postgres", *given), "twisterlab_exporter", key
             )
         if key == "backup_postgres_password" and self._received(key):
-            return _rotation.Helper(lambda *given: self._shell("statefulset/postgres", *given), "twisterlab_backup", key)
+            return _rotation.Helper(
+                lambda *given: self._shell("statefulset/postgres", *given), "twisterlab_backup", key
+            )
         if key == "redis_password":
             return _rotation.Redis(
                 lambda *given: self._shell("deployment/redis", *given),
