@@ -267,7 +267,8 @@ class _Maker:
         ports = None
         if server not in self.tiers:
             given = self.given[server]
-            ports = self._outside(server, given["host"], int(given["port"]), self.own[f"{server}_cidrs"])
+            ranges = {"postgres": self.own["postgres_cidrs"], "redis": self.own["redis_cidrs"]}[server]
+            ports = self._outside(server, given["host"], int(given["port"]), ranges)
         self._add(source, server, why, ports)
 
     def _backup(self) -> None:
