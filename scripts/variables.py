@@ -30,6 +30,7 @@ FIRST = (
     "prometheus",
     "grafana",
     "ingress",
+    "backup",
 )
 HEAD = """# Variables
 

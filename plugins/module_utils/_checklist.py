@@ -49,7 +49,7 @@ ROWS = (
     Row("Grafana's dashboards are configured", (("monitoring", ("grafana *", "panel *")),)),
     Row("Health checks are operational", (("health", ("probes *", "workload *")),)),
     Row("Autoscaling works", (("health", ("autoscaler*",)), ("autoscaling", ("*",)))),
-    Row("Backups are configured and restorable", (("health", ("backups", "restore drill")),)),
+    Row("Backups are configured and restorable", (("backup", ("newest backup", "restore drill")),)),
     Row(
         "Alerts are active and routed",
         (("monitoring", ("rule *", "no critical alert", "Prometheus sends alerts", "alert route*")),),

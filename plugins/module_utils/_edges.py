@@ -38,6 +38,7 @@ _TIERS: tuple[tuple[str, str, str, str, int], ...] = (
     ("alertmanager", "alertmanager", "alertmanager", "alertmanager", 9093),
     ("prometheus", "prometheus", "prometheus", "prometheus", 9090),
     ("grafana", "grafana", "grafana", "grafana", 3000),
+    ("backup", "backup", "backup", "backup", 9188),
 )
 TIER_NAMES = tuple(row[0] for row in _TIERS)
 #: The tier of a workload or Service.
@@ -171,6 +172,7 @@ class _Maker:
         self._alerts()
         self._ingress()
         self._renewal()
+        self._backup()
         self._verification()
         self._declared()
         self._dns()
@@ -246,15 +248,8 @@ class _Maker:
         for source in APPLICATIONS:
             if source not in self.tiers:
                 continue
-            for server, why, ranges in (
-                ("postgres", "DATABASE_URL", self.own["postgres_cidrs"]),
-                ("redis", "REDIS_URL", self.own["redis_cidrs"]),
-            ):
-                ports = None
-                if server not in self.tiers:
-                    # Elsewhere: one of the user's own.
-                    ports = self._outside(server, self.given[server]["host"], int(self.given[server]["port"]), ranges)
-                self._add(source, server, why, ports)
+            self._server(source, "postgres", "DATABASE_URL")
+            self._server(source, "redis", "REDIS_URL")
             self._add(source, "api", "API_URL")
             self._add(source, "mcp-monitoring", "MONITORING_URL")
             self._add(source, "prometheus", "PROMETHEUS_URL")
@@ -266,6 +261,31 @@ class _Maker:
             for url in more.values():
                 if url:
                     self._by_url(source, str(url), "AGENTS")
+
+    def _server(self, source: str, server: str, why: str) -> None:
+        """An edge to Postgres or Redis, ours or the user's own."""
+        ports = None
+        if server not in self.tiers:
+            given = self.given[server]
+            ranges = {"postgres": self.own["postgres_cidrs"], "redis": self.own["redis_cidrs"]}[server]
+            ports = self._outside(server, given["host"], int(given["port"]), ranges)
+        self._add(source, server, why, ports)
+
+    def _backup(self) -> None:
+        """What is kept, and where to."""
+        if "backup" not in self.tiers:
+            return
+        given = self.given["backup"]
+        for server in ("postgres", "redis"):
+            if server in given["parts"]:
+                self._server("backup", server, "backups")
+        if {"records", "secrets"} & set(given["parts"]):
+            self._cluster("backup", "reads records and Secrets")
+        url = urlsplit(given["store"]["s3_url"])
+        if url.hostname:
+            port = url.port or (80 if url.scheme == "http" else 443)
+            ports = self._outside("backup-store", url.hostname, port, self.own["backup_cidrs"])
+            self._add("backup", "backup-store", "repository", ports)
 
     def _exporters(self) -> None:
         self._add("postgres-exporter", "postgres", "measures")

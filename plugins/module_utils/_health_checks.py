@@ -319,32 +319,3 @@ def released(release: Mapping[str, Any]) -> Check:
         return Check("last release", SKIPPED, "none is recorded", 0.0, TAG)
     problem = "" if release.get("status") == "healthy" else f"release {screen.release(release)}"
     return judged("last release", problem, screen.release(release), 0.0, TAG)
-
-
-def backups(cron_jobs: Iterable[Object], now: datetime) -> list[Check]:
-    """There is a backup of today, and one was restored for proof."""
-    found = _status.backups(cron_jobs, now)
-    if not found:
-        reason = "there is no CronJob of the tier backup in the namespace"
-        return [Check(name, SKIPPED, reason, 0.0, TAG) for name in ("backups", "restore drill")]
-    checks = []
-    for name, part, schedule in (("backups", "newest", "schedule"), ("restore drill", "drilled", "drill_schedule")):
-        if schedule not in found:
-            checks.append(
-                Check(
-                    name,
-                    FAILED,
-                    "there is no CronJob for it, so nobody knows whether a backup can be restored",
-                    0.0,
-                    TAG,
-                )
-            )
-            continue
-        last, hours = found[part], found.get(f"{part}_hours", 0.0)
-        limit = _status.BACKUP_AGE.total_seconds() / 3600 * (1 if part == "newest" else 7)
-        problem = "" if last else "it never succeeded"
-        problem = problem or (
-            f"the last success is {hours:.0f} hours old, more than {limit:.0f}" if hours > limit else ""
-        )
-        checks.append(judged(name, problem, f"the last success is of {last}, schedule {found[schedule]}", 0.0, TAG))
-    return checks

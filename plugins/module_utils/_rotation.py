@@ -24,6 +24,7 @@ ANNOTATION = "twisterlab.io/rotation"
 KEYS = {
     "postgres_password": "Postgres",
     "postgres_exporter_password": "the exporter of Postgres",
+    "backup_postgres_password": "the receiver of the backups",
     "redis_password": "Redis",
     "jwt_secret_key": "the API's signatures",
     "mcp_token": "clients of the MCP agents",
@@ -299,13 +300,20 @@ class Postgres:
         return f"{values[_secrets.LOGIN]} logs in, {former} is refused with the old password"
 
 
-class Exporter:
-    """Its init container gives its role the password of the Secret."""
+class Helper:
+    """Whose own pod gives its role of Postgres the password of the Secret, when it begins."""
 
-    ROLE = "twisterlab_exporter"
+    def __init__(self, shell: Shell, role: str, key: str) -> None:
+        """Take the way into Postgres' container.
 
-    def __init__(self, shell: Shell) -> None:
+        Args:
+            shell: in that container.
+            role: as which the pod logs in.
+            key: the key of its password.
+        """
         self._shell = shell
+        self._role = role
+        self._key = key
 
     def accept(self, values: dict[str, str], new: str) -> dict[str, str]:
         """Nothing: its new pod does it."""
@@ -313,11 +321,11 @@ class Exporter:
 
     def retire(self, values: dict[str, str], old: str) -> str:
         """See that the role has the new one alone."""
-        if old and self._shell(_LOGIN, [self.ROLE], old + "\n")[0]:
-            raise PlatformError(f"Postgres still lets {self.ROLE} in with the old password.")
-        if not self._shell(_LOGIN, [self.ROLE], values["postgres_exporter_password"] + "\n")[0]:
-            raise PlatformError(f"Postgres does not let {self.ROLE} in with the password of the Secret.")
-        return f"{self.ROLE} logs in, and is refused with the old password"
+        if old and self._shell(_LOGIN, [self._role], old + "\n")[0]:
+            raise PlatformError(f"Postgres still lets {self._role} in with the old password.")
+        if not self._shell(_LOGIN, [self._role], values[self._key] + "\n")[0]:
+            raise PlatformError(f"Postgres does not let {self._role} in with the password of the Secret.")
+        return f"{self._role} logs in, and is refused with the old password"
 
 
 class Redis:

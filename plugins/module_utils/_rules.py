@@ -21,6 +21,8 @@ RESERVED = ("default", "kube-system", "kube-public", "kube-node-lease")
 # Keys of the Secret that the tiers declare themselves.
 SECRET_KEYS = (
     "alertmanager_conf",
+    "backup_postgres_password",
+    "backup_repository_password",
     "database_url",
     "database_url_asyncpg",
     "grafana_admin_password",
@@ -49,6 +51,9 @@ PRIVATE_ENDINGS = (
     "onion",
     "corp",
 )
+
+# What a backup may hold.
+BACKUP_PARTS = ("postgres", "redis", "grafana", "records", "secrets")
 
 # Scrape configurations that Prometheus has in any case.
 JOBS = ("pods", "kube-state-metrics", "kubelet", "cadvisor")
@@ -230,6 +235,22 @@ def _registry(path: str, value: str) -> Iterator[str]:
 def _optional_image(path: str, value: str) -> Iterator[str]:
     if value:
         yield from image_reference(path, value)
+
+
+def _schedule(path: str, value: str) -> Iterator[str]:
+    if not re.fullmatch(r"@(hourly|daily|weekly)|[\d*/,-]+( [\w*/,-]+){4}", value):
+        yield f"{path} is {value!r}, which is no schedule; write the five fields of cron, for example 15 2 * * *."
+
+
+def _parts(path: str, value: list[str]) -> Iterator[str]:
+    wrong = [item for item in value if item not in BACKUP_PARTS]
+    if wrong or not value:
+        yield f"{path} has {wrong[0] if wrong else 'nothing'!r}; write some of {', '.join(BACKUP_PARTS)}."
+
+
+def _store(path: str, value: str) -> Iterator[str]:
+    if value and not re.fullmatch(r"https?://[^\s/{}\"'@]+/[^\s{}\"'@]+", value):
+        yield f"{path} is {value!r}; write the server, the bucket and a prefix, for example https://s3.example.org/bucket/twisterlab."
 
 
 def _release(path: str, value: str) -> Iterator[str]:
@@ -458,7 +479,11 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r"twisterlab_redis\.config", _redis_config),
         (r"twisterlab_redis\.maxmemory", _redis_memory),
         (r".*\.(requests|limits)\.[^.]+", _quantity_rule),
-        (r".*\.size", _size),
+        (r".*\.size|twisterlab_backup\.work_size", _size),
+        (r"twisterlab_backup\.schedule", _schedule),
+        (r"twisterlab_backup\.parts", _parts),
+        (r"twisterlab_backup\.store\.s3_url", _store),
+        (r"twisterlab_backup\.keep\..*", _between(0, 1000)),
         (r".*\.host", _host),
         (r".*\.url_parameters", _parameters),
         (r".*\.image", image_reference),
@@ -543,6 +568,7 @@ def relations(merged: Mapping[str, Any], images: tuple[str, ...]) -> Iterator[st
         if (merged.get(agent) or {}).get("autoscale"):
             yield from _replicas(agent, "replicas", merged[agent])
     yield from _redis_limit(merged.get("twisterlab_redis") or {})
+    yield from _backup(merged.get("twisterlab_backup") or {})
     yield from _mail(merged.get("twisterlab_alertmanager") or {})
     if merged.get("twisterlab_ingress_enabled", True) and merged.get("twisterlab_ingress"):
         yield from _edge(merged)
@@ -618,6 +644,17 @@ def _redis_limit(redis: Mapping[str, Any]) -> Iterator[str]:
             f"twisterlab_redis.maxmemory ({redis['maxmemory']}) does not fit "
             f"twisterlab_redis.resources.limits.memory ({limit}), as saving needs half as much again; "
             f"write at least {_quantity.show_bytes(wanted)} as the limit, or less maxmemory."
+        )
+
+
+def _backup(backup: Mapping[str, Any]) -> Iterator[str]:
+    if backup and not any(backup["keep"].values()):
+        yield "twisterlab_backup.keep keeps nothing, so every backup would be removed; write for example keep: {last: 3}."
+    limit = backup["resources"]["limits"]["ephemeral-storage"] if backup else ""
+    if limit and _quantity.parse(backup["work_size"]) > _quantity.parse(limit):
+        yield (
+            f"twisterlab_backup.work_size ({backup['work_size']}) is more than the job may use of the node's disk "
+            f"({limit}); write a larger twisterlab_backup: {{resources: {{limits: {{ephemeral-storage: …}}}}}}."
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from . import _health, _sealed
+from . import _backup_job, _health, _sealed
 from . import _kinds as kinds
 from . import _objects as objects
 from ._api import Api, each, known
@@ -20,8 +20,8 @@ from ._objects import Object, meta
 from ._record import SELECTOR, Records, newest, number_of, summary_of
 
 ABSENT = "absent"
-#: Component of everything that makes backups, and the word in the name of what tries them.
-BACKUP, DRILL = "backup", "drill"
+#: Component of everything that makes backups.
+BACKUP = "backup"
 #: How far back warnings are told.
 RECENT = timedelta(hours=1)
 #: A backup of yesterday, with some hours for its own time; the alert BackupTooOld says the same.
@@ -69,7 +69,7 @@ def collect(api: Api, namespace: str, read: Read | None) -> dict[str, Any]:
         "autoscalers": [autoscaler(item) for item in ours(snapshot, "HorizontalPodAutoscaler")],
         "release": release,
         "certificates": certificates(found["tls"], now, read),
-        "backups": backups(found["cron_jobs"], now),
+        "backups": backups(found["cron_jobs"], ours(snapshot, "Job"), now),
         "events": warnings(snapshot.events, now),
         "ready": sum(1 for check in checks if check.state == READY),
         "objects": len(checks),
@@ -212,20 +212,39 @@ def certificates(found: Mapping[str, str], now: datetime, read: Read | None) -> 
     return told
 
 
-def backups(cron_jobs: Iterable[Object], now: datetime) -> dict[str, Any]:
-    """When there was a good backup, and when one was restored for proof; empty without a backup tier."""
-    told: dict[str, Any] = {}
-    for obj in cron_jobs:
-        if objects.component(obj) != BACKUP:
+def backups(cron_jobs: Iterable[Object], jobs: Iterable[Object], now: datetime) -> dict[str, Any]:
+    """When there was a good backup, when one was last restored for proof, and which try failed since; empty without the tier.
+
+    Args:
+        cron_jobs: of the stack.
+        jobs: of the stack; a backup that somebody asked for is one of them, and every backup is drilled.
+        now: the server's time.
+    """
+    cron = next((obj for obj in cron_jobs if objects.component(obj) == BACKUP), None)
+    if cron is None:
+        return {}
+    last = str((cron.get("status") or {}).get("lastSuccessfulTime") or "")
+    told: dict[str, Any] = {
+        "newest": last,
+        "drilled": last,
+        "schedule": str((cron.get("spec") or {}).get("schedule") or ""),
+    }
+    failed: list[tuple[str, str]] = []
+    for obj in jobs:
+        command, status = objects.labels(obj).get(_backup_job.LABEL), obj.get("status") or {}
+        if command not in (_backup_job.RUN, _backup_job.DRILL):
             continue
-        last = str((obj.get("status") or {}).get("lastSuccessfulTime") or "")
-        part = "drilled" if DRILL in objects.name(obj) else "newest"
-        told.setdefault("newest", "")
-        told.setdefault("drilled", "")
-        told["schedule" if part == "newest" else "drill_schedule"] = str((obj.get("spec") or {}).get("schedule") or "")
-        if last > told[part]:
-            told[part] = last
-            told[f"{part}_hours"] = round((now - _moment(last)).total_seconds() / 3600, 1)
+        state = _backup_job.ended(obj)
+        if state == _backup_job.COMPLETE:
+            when = str(status.get("completionTime") or "")
+            told["drilled"] = max(told["drilled"], when)
+            told["newest"] = max(told["newest"], when if command == _backup_job.RUN else "")
+        elif state == _backup_job.FAILED:
+            failed.append((str(meta(obj).get("creationTimestamp") or ""), objects.title(obj)))
+    for part in ("newest", "drilled"):
+        if told[part]:
+            told[f"{part}_hours"] = round((now - _moment(told[part])).total_seconds() / 3600, 1)
+    told["failed"] = next((title for when, title in sorted(failed, reverse=True) if when > told["drilled"]), "")
     return told
 
 
@@ -278,6 +297,8 @@ def wrong(data: Mapping[str, Any], checks: Iterable[Mapping[str, Any]], snapshot
     saved = data["backups"]
     if saved and saved["newest"] and saved["newest_hours"] > BACKUP_AGE.total_seconds() / 3600:
         found.append(_item("backup", f"the newest is {saved['newest_hours']:.0f} hours old", BACKUP))
+    if saved and saved["failed"]:
+        found.append(_item(saved["failed"], "the last backup or drill failed; verify --tags backup says why", BACKUP))
     return found
 
 

@@ -82,7 +82,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import (
 from ansible_collections.twisterlab.platform.plugins.module_utils import _health_checks as health
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds as kinds
 from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
-from ansible_collections.twisterlab.platform.plugins.module_utils._api import each, known
+from ansible_collections.twisterlab.platform.plugins.module_utils._api import each
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import Check
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, PlatformError
 
@@ -123,7 +123,6 @@ def look(cluster: _kube.Cluster, namespace: str, timeout: float) -> list[Check]:
     found += each(sorted(services, key=objects.name), asked, workers=4)
     found += secret(cluster, namespace, [*configs, *health.ours(snapshot), *services])
     found.append(health.released(_status.newest_record(cluster, namespace)))
-    found += health.backups(known(cluster, kinds.CRON_JOB, namespace, objects.OURS_SELECTOR), now)
     return found
 
 

@@ -135,7 +135,13 @@ class Servers:
                 self._params["postgres_user"],
             )
         if key == "postgres_exporter_password":
-            return _rotation.Exporter(lambda *given: self._shell("statefulset/postgres", *given))
+            return _rotation.Helper(
+                lambda *given: self._shell("statefulset/postgres", *given), "twisterlab_exporter", key
+            )
+        if key == "backup_postgres_password" and self._received(key):
+            return _rotation.Helper(
+                lambda *given: self._shell("statefulset/postgres", *given), "twisterlab_backup", key
+            )
         if key == "redis_password":
             return _rotation.Redis(
                 lambda *given: self._shell("deployment/redis", *given),
@@ -145,6 +151,11 @@ class Servers:
             web = Web(self._cluster, self._namespace, "grafana", 3000, STEP_SECONDS)
             return _rotation.Grafana(web.ask, self._params["grafana_user"])
         return _rotation.Nobody()
+
+    def _received(self, key: str) -> bool:
+        """Whether the receiver of the backups still logs in: one that was switched off has left its key."""
+        found = self._cluster.get(kinds.DEPLOYMENT, "backup", self._namespace)
+        return key in objects.secret_keys(objects.pod_spec(found or {}), _secrets.SECRET_NAME)
 
     def drained(self) -> None:
         """Wait until no pod is on its way out: it serves to its end, with the old password."""

@@ -9,7 +9,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _edges,
 
 INPUTS = _specs.load_inputs(_specs.collection_root())
 TIERS = (
-    "postgres", "redis", "api", "mcp_orchestrator", "mcp_monitoring", "kube_state_metrics", "alertmanager", "prometheus", "grafana",
+    "postgres", "redis", "api", "mcp_orchestrator", "mcp_monitoring", "kube_state_metrics", "alertmanager", "prometheus", "grafana", "backup",
 )  # fmt: skip
 
 

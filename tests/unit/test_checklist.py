@@ -30,11 +30,11 @@ def test_a_row_is_what_its_proofs_are() -> None:
         check("edge", "https api.x", "failed", "its certificate is not accepted"), check("health", "service redis")
     )
     assert broken[TLS] == ("failed", "edge https api.x: its certificate is not accepted")
-    assert said(check("health", "backups", "skipped", "there is none"))[BACKUPS] == (
+    assert said(check("backup", "newest backup", "skipped", "there is none"))[BACKUPS] == (
         "skipped",
-        "backups: there is none",
+        "newest backup: there is none",
     )
-    assert said()[BACKUPS] == ("not looked at", "verify with --tags health looks at it")
+    assert said()[BACKUPS] == ("not looked at", "verify with --tags backup looks at it")
     # A check of another tag or name proves nothing.
     assert said(check("network", "backups"), check("health", "backups of mine"))[BACKUPS][0] == "not looked at"
 
@@ -42,11 +42,11 @@ def test_a_row_is_what_its_proofs_are() -> None:
 def test_the_list_is_shown_when_a_row_was_looked_at() -> None:
     assert _checklist.lines(_checklist.concluded([check("network", "edges")])) == []
     lines = _checklist.lines(
-        _checklist.concluded([check("mcp", "anything"), check("health", "backups", "failed", "old")])
+        _checklist.concluded([check("mcp", "anything"), check("backup", "newest backup", "failed", "old")])
     )
     assert len(lines) == 1 + len(_checklist.ROWS)
     assert "  [x] MCP works from an IDE's configuration: ok, 1 checks of mcp" in lines
-    assert "  [!] Backups are configured and restorable: failed, health backups: old" in lines
+    assert "  [!] Backups are configured and restorable: failed, backup newest backup: old" in lines
 
 
 def test_every_row_has_proofs_of_tags_that_exist() -> None:

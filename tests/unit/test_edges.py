@@ -34,7 +34,15 @@ def test_who_reaches_the_servers() -> None:
         "mcp-orchestrator -> postgres:5432",
         "mcp-monitoring -> postgres:5432",
         "postgres-exporter -> postgres:5432",
+        "backup -> postgres:5432",
     }
+    assert edges(found, source="backup") == {
+        "backup -> postgres:5432",
+        "backup -> redis:6379",
+        "backup -> kubernetes:443,6443,8443",
+        "backup -> dns:53",
+    }
+    assert edges(found, target="backup") == {"prometheus -> backup:9188"}
     assert edges(found, source="redis") == edges(found, source="postgres") == set()
     assert edges(found, source="grafana") == {"grafana -> prometheus:9090", "grafana -> dns:53"}
     assert edges(found, source="kube-state-metrics") == {"kube-state-metrics -> kubernetes:443,6443,8443"}
@@ -43,6 +51,7 @@ def test_who_reaches_the_servers() -> None:
 def test_who_asks_the_dns_follows_from_who_is_reached_by_name() -> None:
     asking = {edge.source for edge in network().edges if edge.target == _edges.DNS}
     assert asking == {
+        "backup",
         "postgres-exporter", "redis-exporter", "api", "mcp-orchestrator", "mcp-monitoring", "prometheus", "grafana", "verify-load",
     }  # fmt: skip
     assert "alertmanager -> dns:53" in edges(network(alertmanager={"slack": True}))
@@ -65,8 +74,19 @@ def test_a_tier_that_is_not_there_is_in_no_edge() -> None:
     assert "api -> postgres:6432" in edges(found)
     assert blocks(found, "postgres") == ["192.0.2.7/32"]
     assert {item["name"] for item in _policies.policies(found)} == {
-        "default-deny", "redis", "redis-exporter", "api", "mcp-orchestrator", "kube-state-metrics", "alertmanager", "grafana", "verify-load",
+        "default-deny", "redis", "redis-exporter", "api", "mcp-orchestrator", "kube-state-metrics", "alertmanager", "grafana", "backup", "verify-load",
     }  # fmt: skip
+
+
+def test_backups_reach_their_store_and_only_what_they_keep() -> None:
+    found = network(
+        backup={"store": {"s3_url": "https://s3.example:9000/lab/x"}, "parts": ["postgres"]},
+        network_policies={"backup_cidrs": ["192.0.2.16/28"]},
+    )
+    assert edges(found, source="backup") == {"backup -> postgres:5432", "backup -> backup-store:9000", "backup -> dns:53"}
+    assert blocks(found, "backup-store") == ["192.0.2.16/28"]
+    assert blocks(network(backup={"store": {"s3_url": "http://192.0.2.9/b/x"}}), "backup-store") == ["192.0.2.9/32"]
+    assert not edges(network(without=("backup",)), source="backup")
 
 
 @pytest.mark.parametrize(

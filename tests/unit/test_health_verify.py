@@ -249,30 +249,6 @@ def test_a_password_in_a_configmap_is_found(form: str) -> None:
     assert health.in_clear([{**clean, "status": {"x": value}}], GOOD).state == "ok"
 
 
-def test_backups_are_skipped_with_the_reason_until_there_are_some() -> None:
-    assert [(check.name, check.state) for check in health.backups([], START)] == [
-        ("backups", "skipped"),
-        ("restore drill", "skipped"),
-    ]
-
-    def job(name: str, last: str) -> dict[str, Any]:
-        return manifest(
-            "CronJob",
-            name,
-            "backup",
-            spec={"schedule": "0 3 * * *"},
-            status={"lastSuccessfulTime": last} if last else {},
-        )
-
-    found = [job("backup", "2026-11-23T03:00:00Z"), job("restore-drill", "2026-11-18T03:00:00Z")]
-    assert [check.state for check in health.backups(found, START)] == ["ok", "ok"]
-    assert bad(health.backups([job("backup", "2026-11-21T03:00:00Z"), found[1]], START)) == {
-        "backups": "the last success is 54 hours old, more than 26"
-    }
-    assert bad(health.backups([job("backup", ""), found[1]], START)) == {"backups": "it never succeeded"}
-    assert "nobody knows whether" in bad(health.backups(found[:1], START))["restore drill"]
-
-
 def test_a_release_that_failed_is_named() -> None:
     good = {"number": 3, "status": "healthy", "user": "ann@x", "ended": "2026-11-23T08:00:00Z"}
     assert health.released(good).state == "ok"

@@ -104,7 +104,7 @@ def test_every_edge_and_every_other_pair_is_a_check() -> None:
     # What a stranger reaches outside only shows that it is there.
     assert not any("stranger -> dns" in name or "stranger -> kubernetes" in name for name in checks)
     assert {check.state for check in checks.values()} == {OK}
-    sources, targets = len(of.tiers) + 3, 11 + 4
+    sources, targets = len(of.tiers) + 3, 12 + 4
     assert len(checks) == 2 + sources * targets - 4 - 4
 
 

@@ -225,21 +225,39 @@ def test_a_server_that_does_not_answer_is_an_error() -> None:
         look(cluster)
 
 
-def test_backups_are_told_of_and_an_old_one_is_wrong() -> None:
+def test_backups_are_told_of_and_an_old_or_a_failed_one_is_wrong() -> None:
     cluster = healthy()
-    for name, last in (("backup", "2026-11-23T03:00:00Z"), ("restore-drill", "2026-11-22T05:00:00Z")):
-        cluster.put(
-            manifest("CronJob", name, "backup", spec={"schedule": "0 3 * * *"}, status={"lastSuccessfulTime": last})
-        )
+
+    def job(name: str, command: str, begun: str, kind: str = "Complete", completed: str = "") -> None:
+        status = {"conditions": [{"type": kind, "status": "True"}]} | ({"completionTime": completed} if completed else {})
+        obj = manifest("Job", name, "backup", status=status)
+        owner = {"kind": "Deployment", "name": "backup", "uid": "x", "controller": True}
+        obj["metadata"] |= {"creationTimestamp": begun, "ownerReferences": [owner]}
+        obj["metadata"]["labels"] |= {"twisterlab.io/backup": command}
+        cluster.put(obj)
+
+    last = {"lastSuccessfulTime": "2026-11-22T03:00:00Z"}
+    cluster.put(manifest("CronJob", "backup", "backup", spec={"schedule": "0 3 * * *"}, status=last))
+    assert "Backups       newest 2026-11-22T03:00:00Z (30 hours ago), drilled 2026-11-22T03:00:00Z" in told(cluster)
+    assert "backup: the newest is 30 hours old" in told(cluster)
+    assert told(cluster).endswith(f"Next:\n  {KUBECTL} get cronjobs,jobs")
+    assert told(cluster, PLAYBOOKS | {"backup"}).endswith("Next:\n  ansible-playbook playbooks/backup.yml")
+    # One that somebody asked for counts, a restore does not.
+    job("backup-1", "run", "2026-11-23T03:00:00Z", completed="2026-11-23T03:01:00Z")
+    job("drill-1", "drill", "2026-11-23T05:00:00Z", completed="2026-11-23T05:01:00Z")
+    job("restore-1", "restore", "2026-11-23T06:00:00Z", "Failed")
     assert (
-        "Backups       newest 2026-11-23T03:00:00Z (6 hours ago), drilled 2026-11-22T05:00:00Z (28 hours ago), schedule 0 3 * * *"
+        "Backups       newest 2026-11-23T03:01:00Z (6 hours ago), drilled 2026-11-23T05:01:00Z (4 hours ago), schedule 0 3 * * *"
         in told(cluster)
     )
     assert look(cluster)["state"] == "ready"
-    cluster.put(manifest("CronJob", "backup", "backup", status={"lastSuccessfulTime": "2026-11-21T03:00:00Z"}))
-    assert "backup: the newest is 54 hours old" in told(cluster)
-    assert told(cluster).endswith(f"Next:\n  {KUBECTL} get cronjobs,jobs")
-    assert told(cluster, PLAYBOOKS | {"backup"}).endswith("Next:\n  ansible-playbook playbooks/backup.yml")
+    job("drill-2", "drill", "2026-11-23T07:00:00Z", "Failed")
+    assert "Job/drill-2: the last backup or drill failed; verify --tags backup says why" in told(cluster)
+    assert look(cluster)["state"] == "degraded"
+
+
+def test_backups_that_were_never_made_are_no_fault() -> None:
+    cluster = healthy()
     cluster.put(manifest("CronJob", "backup", "backup"))
     assert "Backups       newest none yet" in told(cluster)
 
