@@ -83,10 +83,10 @@ class Backup:
         found: dict[str, Any] = json.loads(self.run("list", "--json"))
         return found
 
-    def restic(self, *words: str) -> str:
+    def restic(self, *words: str, folder: Path = Path("/")) -> str:
         """Run restic on the repository."""
-        done = subprocess.run(["restic", "-q", *words], env=self.env, text=True, capture_output=True, check=True)
-        return done.stdout
+        command = [*SOMEBODY, "restic", "-q", *words]
+        return subprocess.run(command, env=self.env, cwd=folder, text=True, capture_output=True, check=True).stdout
 
     def left_nothing(self) -> None:
         """The work folder is empty, and no throw-away server lives."""
@@ -253,7 +253,7 @@ def test_a_manifest_that_says_something_else_fails_the_drill(copied: Backup) -> 
     about = json.loads(manifest.read_text(encoding="utf-8"))
     about["parts"]["postgres"]["fingerprint"]["tables"]["public.tickets"]["hash"] = "1/2"
     manifest.write_text(json.dumps(about), encoding="utf-8")
-    copied.restic("backup", "--host", "twisterlab", "--tag", "logical", str(manifest.parent))
+    copied.restic("backup", "--host", "twisterlab", "--tag", "logical", "logical", folder=manifest.parents[1])
     said = copied.run("drill", code=1)
     assert "the content of table public.tickets differs" in said
     assert copied.last("drill")["ok"] is False
