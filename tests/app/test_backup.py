@@ -226,18 +226,18 @@ def test_a_backup_is_made_and_proven(saved: Backup) -> None:
     saved.left_nothing()
 
 
-def packs(backup: Backup) -> list[Path]:
-    """The files of the repository that hold data."""
-    return [path for path in (backup.folder / "backup" / "repository" / "data").rglob("*") if path.is_file()]
+def flip(backup: Backup) -> None:
+    """Change one bit of the largest file of the repository."""
+    data = backup.folder / "backup" / "repository" / "data"
+    largest = max((path for path in data.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 3] ^= 1
+    largest.chmod(0o600)
+    largest.write_bytes(content)
 
 
 def test_one_wrong_byte_in_the_repository_is_noticed(copied: Backup) -> None:
-    for pack in packs(copied):
-        pack.chmod(0o600)
-    largest = max(packs(copied), key=lambda path: path.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 3] ^= 1
-    largest.write_bytes(content)
+    flip(copied)
     said = copied.run("drill", code=1)
     assert said.startswith("The repository is damaged: ")
     drill = copied.last("drill")
@@ -327,3 +327,111 @@ def test_a_part_is_written_into_a_file_and_never_printed(saved: Backup) -> None:
         assert connection.execute("SELECT count(*) FROM dashboard").fetchone() == (3,)
     assert "is there already" in saved.run("show", "--part", "grafana", "--dest", str(target), code=1)
     assert "does not hold secrets" in saved.run("show", "--part", "secrets", "--dest", str(target), code=1)
+
+
+@contextlib.contextmanager
+def serving(backup: Backup) -> Iterator[subprocess.Popen[str]]:
+    """Run `serve`; its log holds no secret."""
+    process = backup.start("serve")
+    try:
+        yield process
+    finally:
+        process.terminate()
+        output, errors = process.communicate(timeout=60)
+        backup.no_secret(output + errors, "serve")
+        assert process.returncode == 0, output + errors
+
+
+def get(backup: Backup, path: str) -> tuple[int, str]:
+    """One answer of `serve`."""
+    url = f"http://127.0.0.1:{backup.env['BACKUP_PORT']}{path}"
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def metric(backup: Backup, name: str) -> float | None:
+    """One value; None when it is not there."""
+    code, text = get(backup, "/metrics")
+    assert code == 200
+    backup.no_secret(text, "the metrics")
+    match = re.search(rf"^twisterlab_backup_{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(match[1]) if match else None
+
+
+def ready(backup: Backup) -> bool:
+    """Whether WAL is received."""
+    return get(backup, "/readyz")[0] == 200
+
+
+def whole_second() -> str:
+    """A second that has passed, of which everything before and nothing after is known."""
+    time.sleep(1.1 - time.time() % 1)
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    time.sleep(1.0 - time.time() % 1)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_metrics_tell_good_bad_and_killed(copied: Backup) -> None:
+    with serving(copied):
+        until(lambda: get(copied, "/healthz")[0] == 200, what="serve answers")
+        assert ready(copied), "WAL is off: nothing to wait for"
+        assert metric(copied, "last_run_success") == 1
+        assert metric(copied, "drill_success") == 1
+        assert metric(copied, 'snapshots{kind="logical"}') == 1
+        assert metric(copied, "size_bytes") == copied.last()["bytes"]
+        assert (metric(copied, "repository_bytes") or 0) > 0
+        assert metric(copied, "wal_streaming") is None
+        good = metric(copied, "last_success_timestamp_seconds")
+        assert good is not None
+        assert abs(time.time() - good) < 600
+        copied.run("run", code=1, PGPORT="1")
+        assert metric(copied, "last_run_success") == 0
+        assert metric(copied, "last_success_timestamp_seconds") == good
+        flip(copied)
+        copied.run("drill", code=1)
+        assert metric(copied, "drill_success") == 0
+        assert get(copied, "/other")[0] == 404
+
+
+def test_before_the_first_run_the_metrics_say_so(postgres: Postgres, redis_server: RedisServer) -> None:
+    with volume(postgres, redis_server, "postgres") as backup, serving(backup):
+        until(lambda: get(backup, "/healthz")[0] == 200, what="serve answers")
+        assert metric(backup, "last_success_timestamp_seconds") == 0
+        assert metric(backup, "last_run_success") == 0
+        assert metric(backup, "drill_success") is None
+
+
+def test_every_second_since_the_base_comes_back(postgres: Postgres, redis_server: RedisServer) -> None:
+    fill(postgres, "timed")
+    wal = {"BACKUP_WAL": "true", "BACKUP_PARTS": "postgres"}
+    with volume(postgres, redis_server, "timed", **wal) as backup, serving(backup):
+        until(lambda: ready(backup), 60, "WAL is received")
+        backup.run("run")
+        assert backup.last()["drill"]["ok"] is True
+        assert [each["kind"] for each in backup.list()["snapshots"]] == ["logical", "base"]
+        add(postgres, "timed", "after the base")
+        second = whole_second()
+        add(postgres, "timed", "after the second")
+        last = whole_second()
+        backup.run("restore", "--time", second, "--replace")
+        assert titles(postgres, "timed") == ["after the base"]
+        # nothing is written after this second but the commit that the restore asks for
+        backup.run("restore", "--time", last, "--replace")
+        assert titles(postgres, "timed") == ["after the base", "after the second"]
+        span = backup.list()["pitr"]
+        for target, sentence in {
+            "2020-01-01T00:00:00Z": "is before the oldest base: choose a second from " + span["from"],
+            "2199-01-01T00:00:00Z": "is in the future: choose a second from " + span["from"],
+        }.items():
+            assert sentence in backup.run("restore", "--time", target, "--replace", code=1)
+        assert metric(backup, "wal_streaming") == 1
+        assert metric(backup, "wal_lag_bytes") == 0
+        received = metric(backup, "wal_last_received_timestamp_seconds")
+        assert received is not None
+        assert abs(time.time() - received) < 30
+        backup.left_nothing()
+    with postgres.connect() as connection:
+        connection.execute("SELECT pg_drop_replication_slot('twisterlab_backup')")
