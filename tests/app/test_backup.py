@@ -435,3 +435,126 @@ def test_every_second_since_the_base_comes_back(postgres: Postgres, redis_server
         backup.left_nothing()
     with postgres.connect() as connection:
         connection.execute("SELECT pg_drop_replication_slot('twisterlab_backup')")
+
+
+def kill_at(backup: Backup, line: str, *words: str) -> None:
+    """Start a command and kill it as soon as it prints a line that starts so."""
+    process = backup.start(*words)
+    assert process.stdout is not None
+    for said in process.stdout:
+        if said.startswith(line):
+            break
+    else:
+        raise AssertionError(f"{words} never said {line!r}: {process.communicate()}")
+    process.kill()
+    process.communicate()
+
+
+def test_a_killed_backup_leaves_nothing_half_done(copied: Backup) -> None:
+    for line in ("postgres: ", "checked "):
+        kill_at(copied, line, "run")
+    with serving(copied):
+        until(lambda: get(copied, "/healthz")[0] == 200, what="serve answers")
+        assert metric(copied, "last_run_success") == 0
+        until(lambda: not servers_in(copied.folder / "work"), what="no throw-away server lives")
+    said = copied.run("run")
+    assert "was killed: its rest is removed" in said
+    assert copied.last()["ok"] is True
+    assert not (copied.state / "running.json").exists()
+    copied.left_nothing()
+
+
+def test_a_killed_restore_ends_well_when_it_is_run_again(copied: Backup, postgres: Postgres) -> None:
+    words = ("restore", "--snapshot", "latest", "--replace")
+    add(postgres, "saved", "before the restore")
+    for line in ("loading into ", "switched "):
+        kill_at(copied, line, *words)
+        # never half of it: the old database, or the restored one
+        assert titles(postgres, "saved") in ([], ["before the restore"])
+    # where the kill came after the last word was written, take that back
+    ended = copied.last("restore")
+    (copied.state / "restore.json").write_text(json.dumps(ended | {"finished": False}), encoding="utf-8")
+    said = copied.run(*words)
+    assert "was already switched to snapshot" in said
+    assert titles(postgres, "saved") == []
+    assert "saved_restore" not in databases(postgres, "saved")
+    # the same words another day are another restore
+    add(postgres, "saved", "another day")
+    assert "was already switched" not in copied.run(*words)
+    assert titles(postgres, "saved") == []
+    copied.left_nothing()
+
+
+def test_retention_keeps_what_it_says(copied: Backup) -> None:
+    (copied.folder / "old" / "logical").mkdir(parents=True)
+    (copied.folder / "old" / "logical" / "file").write_text("old", encoding="utf-8")
+    (newest,) = [each["id"] for each in copied.list()["snapshots"]]
+    today = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=30)
+    for days, hour in ((1, 1), (1, 5), (2, 5), (3, 5)):
+        when = (today - datetime.timedelta(days=days)).replace(hour=hour).strftime("%Y-%m-%d %H:%M:%S")
+        words = ("backup", "--host", "twisterlab", "--tag", "logical", "--time", when, "logical")
+        copied.restic(*words, folder=copied.folder / "old")
+    copied.run("run", BACKUP_KEEP="last=1,daily=3", BACKUP_PARTS="grafana")
+    kept = copied.list()["snapshots"]
+    days = [str((today - datetime.timedelta(days=days)).date()) for days in (2, 1, 0)]
+    assert [each["time"][:10] for each in kept] == days
+    # of a day the newest one stays
+    assert [each["time"][11:13] for each in kept[:2]] == ["05", "05"]
+    assert newest not in [each["id"] for each in kept]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[str]:
+    """The address of an S3 server."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    with (tmp_path / "moto.log").open("wb") as log:
+        process = subprocess.Popen(command, env=env, cwd="/", stdout=log, stderr=log)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        until(lambda: opener.open(f"{address}/moto-api/", timeout=1).status == 200, 60, "the S3 server answers")
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_store_elsewhere_holds_all_that_is_needed(
+    store: str, postgres: Postgres, redis_server: RedisServer
+) -> None:
+    fill(postgres, "stored")
+    where = {
+        "RESTIC_REPOSITORY": f"s3:{store}/bucket/prefix",
+        "AWS_ACCESS_KEY_ID": S3_KEY,
+        "AWS_SECRET_ACCESS_KEY": S3_SECRET,
+        "BACKUP_WAL": "true",
+        "BACKUP_WAL_UPLOAD_SECONDS": "1",
+        "BACKUP_PARTS": "postgres",
+    }
+    with volume(postgres, redis_server, "stored", **where) as backup, serving(backup):
+        until(lambda: ready(backup), 60, "WAL is received")
+        backup.run("run", "--reason", "the first")
+        add(postgres, "stored", "one")
+        second = whole_second()
+        add(postgres, "stored", "two")
+
+        def uploaded() -> bool:
+            # without the state of this volume, as after its loss
+            found = json.loads(backup.run("list", "--json", BACKUP_DIR=str(backup.folder / "lost")))
+            return bool(found["pitr"]["to"] > second)
+
+        until(uploaded, 60, "the WAL is in the store")
+    # the volume is lost: only the store is left
+    with volume(postgres, redis_server, "stored", **where) as other:
+        kinds = {each["kind"] for each in other.list()["snapshots"]}
+        assert kinds == {"logical", "base", "wal"}
+        other.run("drill")
+        other.run("restore", "--time", second, "--replace")
+        assert titles(postgres, "stored") == ["one"]
+        other.run("restore", "--snapshot", "latest", "--replace")
+        assert titles(postgres, "stored") == []
+        other.left_nothing()
+    with postgres.connect() as connection:
+        connection.execute("SELECT pg_drop_replication_slot('twisterlab_backup')")
