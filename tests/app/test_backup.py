@@ -83,10 +83,10 @@ class Backup:
         found: dict[str, Any] = json.loads(self.run("list", "--json"))
         return found
 
-    def restic(self, *words: str) -> str:
+    def restic(self, *words: str, folder: Path = Path("/")) -> str:
         """Run restic on the repository."""
-        done = subprocess.run(["restic", "-q", *words], env=self.env, text=True, capture_output=True, check=True)
-        return done.stdout
+        command = [*SOMEBODY, "restic", "-q", *words]
+        return subprocess.run(command, env=self.env, cwd=folder, text=True, capture_output=True, check=True).stdout
 
     def left_nothing(self) -> None:
         """The work folder is empty, and no throw-away server lives."""
@@ -226,18 +226,18 @@ def test_a_backup_is_made_and_proven(saved: Backup) -> None:
     saved.left_nothing()
 
 
-def packs(backup: Backup) -> list[Path]:
-    """The files of the repository that hold data."""
-    return [path for path in (backup.folder / "backup" / "repository" / "data").rglob("*") if path.is_file()]
+def flip(backup: Backup) -> None:
+    """Change one bit of the largest file of the repository."""
+    data = backup.folder / "backup" / "repository" / "data"
+    largest = max((path for path in data.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 3] ^= 1
+    largest.chmod(0o600)
+    largest.write_bytes(content)
 
 
 def test_one_wrong_byte_in_the_repository_is_noticed(copied: Backup) -> None:
-    for pack in packs(copied):
-        pack.chmod(0o600)
-    largest = max(packs(copied), key=lambda path: path.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 3] ^= 1
-    largest.write_bytes(content)
+    flip(copied)
     said = copied.run("drill", code=1)
     assert said.startswith("The repository is damaged: ")
     drill = copied.last("drill")
@@ -253,7 +253,7 @@ def test_a_manifest_that_says_something_else_fails_the_drill(copied: Backup) -> 
     about = json.loads(manifest.read_text(encoding="utf-8"))
     about["parts"]["postgres"]["fingerprint"]["tables"]["public.tickets"]["hash"] = "1/2"
     manifest.write_text(json.dumps(about), encoding="utf-8")
-    copied.restic("backup", "--host", "twisterlab", "--tag", "logical", str(manifest.parent))
+    copied.restic("backup", "--host", "twisterlab", "--tag", "logical", "logical", folder=manifest.parents[1])
     said = copied.run("drill", code=1)
     assert "the content of table public.tickets differs" in said
     assert copied.last("drill")["ok"] is False
@@ -327,3 +327,234 @@ def test_a_part_is_written_into_a_file_and_never_printed(saved: Backup) -> None:
         assert connection.execute("SELECT count(*) FROM dashboard").fetchone() == (3,)
     assert "is there already" in saved.run("show", "--part", "grafana", "--dest", str(target), code=1)
     assert "does not hold secrets" in saved.run("show", "--part", "secrets", "--dest", str(target), code=1)
+
+
+@contextlib.contextmanager
+def serving(backup: Backup) -> Iterator[subprocess.Popen[str]]:
+    """Run `serve`; its log holds no secret."""
+    process = backup.start("serve")
+    try:
+        yield process
+    finally:
+        process.terminate()
+        output, errors = process.communicate(timeout=60)
+        backup.no_secret(output + errors, "serve")
+        assert process.returncode == 0, output + errors
+
+
+def get(backup: Backup, path: str) -> tuple[int, str]:
+    """One answer of `serve`."""
+    url = f"http://127.0.0.1:{backup.env['BACKUP_PORT']}{path}"
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def metric(backup: Backup, name: str) -> float | None:
+    """One value; None when it is not there."""
+    code, text = get(backup, "/metrics")
+    assert code == 200
+    backup.no_secret(text, "the metrics")
+    match = re.search(rf"^twisterlab_backup_{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(match[1]) if match else None
+
+
+def ready(backup: Backup) -> bool:
+    """Whether WAL is received."""
+    return get(backup, "/readyz")[0] == 200
+
+
+def whole_second() -> str:
+    """A second that has passed, of which everything before and nothing after is known."""
+    time.sleep(1.1 - time.time() % 1)
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    time.sleep(1.0 - time.time() % 1)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_metrics_tell_good_bad_and_killed(copied: Backup) -> None:
+    with serving(copied):
+        until(lambda: get(copied, "/healthz")[0] == 200, what="serve answers")
+        assert ready(copied), "WAL is off: nothing to wait for"
+        assert metric(copied, "last_run_success") == 1
+        assert metric(copied, "drill_success") == 1
+        assert metric(copied, 'snapshots{kind="logical"}') == 1
+        assert metric(copied, "size_bytes") == copied.last()["bytes"]
+        assert (metric(copied, "repository_bytes") or 0) > 0
+        assert metric(copied, "wal_streaming") is None
+        good = metric(copied, "last_success_timestamp_seconds")
+        assert good is not None
+        assert abs(time.time() - good) < 600
+        copied.run("run", code=1, PGPORT="1")
+        assert metric(copied, "last_run_success") == 0
+        assert metric(copied, "last_success_timestamp_seconds") == good
+        flip(copied)
+        copied.run("drill", code=1)
+        assert metric(copied, "drill_success") == 0
+        assert get(copied, "/other")[0] == 404
+
+
+def test_before_the_first_run_the_metrics_say_so(postgres: Postgres, redis_server: RedisServer) -> None:
+    with volume(postgres, redis_server, "postgres") as backup, serving(backup):
+        until(lambda: get(backup, "/healthz")[0] == 200, what="serve answers")
+        assert metric(backup, "last_success_timestamp_seconds") == 0
+        assert metric(backup, "last_run_success") == 0
+        assert metric(backup, "drill_success") is None
+
+
+def test_every_second_since_the_base_comes_back(postgres: Postgres, redis_server: RedisServer) -> None:
+    fill(postgres, "timed")
+    wal = {"BACKUP_WAL": "true", "BACKUP_PARTS": "postgres"}
+    with volume(postgres, redis_server, "timed", **wal) as backup, serving(backup):
+        until(lambda: ready(backup), 60, "WAL is received")
+        backup.run("run")
+        assert backup.last()["drill"]["ok"] is True
+        assert [each["kind"] for each in backup.list()["snapshots"]] == ["logical", "base"]
+        add(postgres, "timed", "after the base")
+        second = whole_second()
+        add(postgres, "timed", "after the second")
+        last = whole_second()
+        backup.run("restore", "--time", second, "--replace")
+        assert titles(postgres, "timed") == ["after the base"]
+        # nothing is written after this second but the commit that the restore asks for
+        backup.run("restore", "--time", last, "--replace")
+        assert titles(postgres, "timed") == ["after the base", "after the second"]
+        span = backup.list()["pitr"]
+        for target, sentence in {
+            "2020-01-01T00:00:00Z": "is before the oldest base: choose a second from " + span["from"],
+            "2199-01-01T00:00:00Z": "is in the future: choose a second from " + span["from"],
+        }.items():
+            assert sentence in backup.run("restore", "--time", target, "--replace", code=1)
+        assert metric(backup, "wal_streaming") == 1
+        assert metric(backup, "wal_lag_bytes") == 0
+        received = metric(backup, "wal_last_received_timestamp_seconds")
+        assert received is not None
+        assert abs(time.time() - received) < 30
+        backup.left_nothing()
+    with postgres.connect() as connection:
+        connection.execute("SELECT pg_drop_replication_slot('twisterlab_backup')")
+
+
+def kill_at(backup: Backup, line: str, *words: str) -> None:
+    """Start a command and kill it as soon as it prints a line that starts so."""
+    process = backup.start(*words)
+    assert process.stdout is not None
+    for said in process.stdout:
+        if said.startswith(line):
+            break
+    else:
+        raise AssertionError(f"{words} never said {line!r}: {process.communicate()}")
+    process.kill()
+    process.communicate()
+
+
+def test_a_killed_backup_leaves_nothing_half_done(copied: Backup) -> None:
+    for line in ("postgres: ", "checked "):
+        kill_at(copied, line, "run")
+    with serving(copied):
+        until(lambda: get(copied, "/healthz")[0] == 200, what="serve answers")
+        assert metric(copied, "last_run_success") == 0
+        until(lambda: not servers_in(copied.folder / "work"), what="no throw-away server lives")
+    said = copied.run("run")
+    assert "was killed: its rest is removed" in said
+    assert copied.last()["ok"] is True
+    assert not (copied.state / "running.json").exists()
+    copied.left_nothing()
+
+
+def test_a_killed_restore_ends_well_when_it_is_run_again(copied: Backup, postgres: Postgres) -> None:
+    words = ("restore", "--snapshot", "latest", "--replace")
+    add(postgres, "saved", "before the restore")
+    for line in ("loading into ", "switched "):
+        kill_at(copied, line, *words)
+        # never half of it: the old database, or the restored one
+        assert titles(postgres, "saved") in ([], ["before the restore"])
+    # where the kill came after the last word was written, take that back
+    ended = copied.last("restore")
+    (copied.state / "restore.json").write_text(json.dumps(ended | {"finished": False}), encoding="utf-8")
+    said = copied.run(*words)
+    assert "was already switched to snapshot" in said
+    assert titles(postgres, "saved") == []
+    assert "saved_restore" not in databases(postgres, "saved")
+    # the same words another day are another restore
+    add(postgres, "saved", "another day")
+    assert "was already switched" not in copied.run(*words)
+    assert titles(postgres, "saved") == []
+    copied.left_nothing()
+
+
+def test_retention_keeps_what_it_says(copied: Backup) -> None:
+    (copied.folder / "old" / "logical").mkdir(parents=True)
+    (copied.folder / "old" / "logical" / "file").write_text("old", encoding="utf-8")
+    (newest,) = [each["id"] for each in copied.list()["snapshots"]]
+    today = datetime.datetime.now(datetime.UTC).replace(hour=0, minute=30)
+    for days, hour in ((1, 1), (1, 5), (2, 5), (3, 5)):
+        when = (today - datetime.timedelta(days=days)).replace(hour=hour).strftime("%Y-%m-%d %H:%M:%S")
+        words = ("backup", "--host", "twisterlab", "--tag", "logical", "--time", when, "logical")
+        copied.restic(*words, folder=copied.folder / "old")
+    copied.run("run", BACKUP_KEEP="last=1,daily=3", BACKUP_PARTS="grafana")
+    kept = copied.list()["snapshots"]
+    days = [str((today - datetime.timedelta(days=days)).date()) for days in (2, 1, 0)]
+    assert [each["time"][:10] for each in kept] == days
+    # of a day the newest one stays
+    assert [each["time"][11:13] for each in kept[:2]] == ["05", "05"]
+    assert newest not in [each["id"] for each in kept]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[str]:
+    """The address of an S3 server."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    with (tmp_path / "moto.log").open("wb") as log:
+        process = subprocess.Popen(command, env=env, cwd="/", stdout=log, stderr=log)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        until(lambda: opener.open(f"{address}/moto-api/", timeout=1).status == 200, 60, "the S3 server answers")
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_store_elsewhere_holds_all_that_is_needed(
+    store: str, postgres: Postgres, redis_server: RedisServer
+) -> None:
+    fill(postgres, "stored")
+    where = {
+        "RESTIC_REPOSITORY": f"s3:{store}/bucket/prefix",
+        "AWS_ACCESS_KEY_ID": S3_KEY,
+        "AWS_SECRET_ACCESS_KEY": S3_SECRET,
+        "BACKUP_WAL": "true",
+        "BACKUP_WAL_UPLOAD_SECONDS": "1",
+        "BACKUP_PARTS": "postgres",
+    }
+    with volume(postgres, redis_server, "stored", **where) as backup, serving(backup):
+        until(lambda: ready(backup), 60, "WAL is received")
+        backup.run("run", "--reason", "the first")
+        add(postgres, "stored", "one")
+        second = whole_second()
+        add(postgres, "stored", "two")
+
+        def uploaded() -> bool:
+            # without the state of this volume, as after its loss
+            found = json.loads(backup.run("list", "--json", BACKUP_DIR=str(backup.folder / "lost")))
+            return bool(found["pitr"]["to"] > second)
+
+        until(uploaded, 60, "the WAL is in the store")
+    # the volume is lost: only the store is left
+    with volume(postgres, redis_server, "stored", **where) as other:
+        kinds = {each["kind"] for each in other.list()["snapshots"]}
+        assert kinds == {"logical", "base", "wal"}
+        other.run("drill")
+        other.run("restore", "--time", second, "--replace")
+        assert titles(postgres, "stored") == ["one"]
+        other.run("restore", "--snapshot", "latest", "--replace")
+        assert titles(postgres, "stored") == []
+        other.left_nothing()
+    with postgres.connect() as connection:
+        connection.execute("SELECT pg_drop_replication_slot('twisterlab_backup')")

@@ -42,6 +42,7 @@ def start(
     end_with: int = signal.SIGTERM,
     output: int | IO[bytes] = subprocess.PIPE,
     errors: int | IO[bytes] = subprocess.PIPE,
+    folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a program that ends with this process."""
     return subprocess.Popen(
@@ -50,13 +51,16 @@ def start(
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=errors,
+        cwd=folder,
         preexec_fn=lambda: _with_parent(end_with),  # noqa: PLW1509 - one prctl, no lock is taken
     )
 
 
-def attempt(*command: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+def attempt(
+    *command: str, env: Mapping[str, str] | None = None, folder: Path | None = None
+) -> tuple[int, str, str]:
     """Run a program to its end; its exit code and what it said on stdout and stderr."""
-    process = start(*command, env=env)
+    process = start(*command, env=env, folder=folder)
     try:
         output, errors = process.communicate()
     except BaseException:
@@ -72,13 +76,13 @@ def last_words(text: str, lines: int = 2) -> str:
     return clean("; ".join(said[-lines:]))[-500:]
 
 
-def run(*command: str, what: str, env: Mapping[str, str] | None = None) -> str:
+def run(*command: str, what: str, env: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
     """Run a program and return its stdout.
 
     Raises:
         Fault: it failed; the sentence starts with `what`.
     """
-    code, output, errors = attempt(*command, env=env)
+    code, output, errors = attempt(*command, env=env, folder=folder)
     if code:
         raise Fault(f"{what}: {command[0]} ended with {code}: {last_words(errors or output) or 'it said nothing'}.")
     return output

@@ -21,7 +21,6 @@ from .errors import Fault, clean, say
 from .settings import SLOT, Settings
 
 POLL = 5.0
-UPLOAD = 60.0
 _GONE = "has already been removed"
 
 
@@ -159,29 +158,33 @@ class Receiver:
     # -- bringing it elsewhere
 
     def upload(self) -> None:
-        """Bring new WAL to the repository every minute until `stop`; a fault is said and tried again."""
+        """Bring new WAL to the repository again and again until `stop`; a fault is said and tried again."""
         before: list[tuple[str, int, float]] = []
-        while not self._stop.wait(min(UPLOAD, 5.0) if not before else UPLOAD):
+        until = ""
+        while not self._stop.wait(self.settings.upload_seconds):
             folder = self.settings.wal_folder / self.system
             if not self.system or not folder.is_dir():
                 continue
             try:
                 there = _listing(folder)
-                if there and there != before:
-                    self._upload(folder)
+                # also when nothing new has come but the snapshot does not say yet that this is all
+                settled = there == before and until and state.moment(until).timestamp() > max(each[2] for each in there)
+                # the first run makes the repository
+                if there and not settled and state.read(self.settings.state, "repository"):
+                    until = self._upload(folder)
                     before = there
             except (Fault, OSError) as error:
                 say(f"the WAL was not brought to the repository: {clean(str(error))}")
 
-    def _upload(self, folder: Path) -> None:
-        until = state.read(self.settings.state, "wal").get("systems", {}).get(self.system, "")
-        if not state.read(self.settings.state, "repository"):
-            return  # the first run makes the repository
+    def _upload(self, folder: Path) -> str:
+        """Save the WAL; until when it is all there."""
+        until = str(state.read(self.settings.state, "wal").get("systems", {}).get(self.system, ""))
         # `run` takes away restic's locks and prunes: not while this writes
         with state.locked(self.settings.state, repository.USERS, shared=True, seconds=600):
             tags = {"system": self.system, **({"until": until} if until else {})}
             repository.save("wal", folder, tags)
             repository.keep_newest_wal(self.system)
+        return until
 
 
 def _place(lsn: str) -> int:

@@ -81,7 +81,9 @@ def save(kind: str, folder: Path, tags: dict[str, str]) -> Snapshot:
     output = programs.run(
         *("restic", "--quiet", "--json", "backup", "--host", HOST),
         *(part for word in words for part in ("--tag", word)),
-        str(folder),
+        folder.name,
+        # relative: the snapshot holds the folder alone, not those above it, whose owners are others
+        folder=folder.parent,
         what=f"The snapshot ({kind}) cannot be written to the repository",
     )
     for line in reversed(output.splitlines()):
@@ -149,7 +151,7 @@ def restore(snapshot: Snapshot, target: Path) -> Path:
         *("restore", snapshot.id, "--target", str(target)),
         what=f"The snapshot {snapshot.id} cannot be restored from the repository",
     )
-    inside = target / snapshot.paths[0].lstrip("/")
+    inside = target / Path(snapshot.paths[0]).name
     if not inside.is_dir():
         raise Fault(f"The snapshot {snapshot.id} does not hold {snapshot.paths[0]}: it is no backup of this program.")
     return inside

@@ -32,6 +32,7 @@ class Settings:
         check_data: whether every byte of the repository is read, however large it is.
         grafana: Grafana's database file; None where the tier is off.
         port: of the metrics.
+        upload_seconds: how often new WAL goes to a repository elsewhere.
     """
 
     backup: Path
@@ -53,6 +54,7 @@ class Settings:
     namespace: str
     service_account: Path
     port: int
+    upload_seconds: int
 
     @property
     def state(self) -> Path:
@@ -151,4 +153,5 @@ def read() -> Settings:
         namespace=get("BACKUP_NAMESPACE", ""),
         service_account=Path(get("BACKUP_SERVICE_ACCOUNT", "/var/run/secrets/kubernetes.io/serviceaccount")),
         port=_number("BACKUP_PORT", 9188),
+        upload_seconds=_number("BACKUP_WAL_UPLOAD_SECONDS", 60),
     )
