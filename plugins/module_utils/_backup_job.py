@@ -33,6 +33,14 @@ TOLD = "twisterlab.io/backup-told"
 START_SECONDS = 120.0
 RUNNING, COMPLETE, FAILED = "running", "complete", "failed"
 PARTS = ("postgres", "redis")
+#: The program's options, as they are inputs of a playbook.
+_INPUTS = {
+    "--replace": "-e restore_replace=true",
+    "--snapshot": "-e restore_snapshot",
+    "--time": "-e restore_time",
+    "`twisterlab-backup list`": "playbooks/restore.yml -e restore_list=true",
+    "`twisterlab-backup run`": "playbooks/backup.yml",
+}
 _TITLES = {RUN: NAME, DRILL: DRILL, RESTORE: RESTORE, LIST: LIST}
 _SECOND = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 _SNAPSHOT = re.compile(r"latest|[0-9a-f]{4,64}")
@@ -249,6 +257,8 @@ def look(
             )
     if found.state == FAILED:
         found.why = hide(_why(job, pod)) or found.last or "it left no word"
+        for option, given in _INPUTS.items():
+            found.why = found.why.replace(option, given)
     return found
 
 

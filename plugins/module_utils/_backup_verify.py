@@ -137,9 +137,7 @@ def _newest(seen: Seen) -> Check:
     elif not seen.metrics.get("last_run_success", 1.0):
         problem = f"the last try, {_stamp(tried)}, failed{_why(seen, 'last')}"
     size, took = seen.metrics.get("size_bytes", 0.0), seen.metrics.get("last_duration_seconds", 0.0)
-    evidence = (
-        f"{_stamp(good)}, {_hours(seen, good):.1f} hours ago, {_size(size)} in {took:.0f} s, schedule {schedule}"
-    )
+    evidence = f"{_stamp(good)}, {_hours(seen, good):.1f} hours ago, {_size(size)} in {took:.0f} s, schedule {schedule}"
     return judged(NEWEST, problem, evidence, 0.0, TAG)
 
 

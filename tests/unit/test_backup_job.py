@@ -58,7 +58,9 @@ def pod_of(cluster: FakeCluster, job: str, state: dict[str, Any] | None, **statu
 
 
 def look(cluster: FakeCluster, name: str, cursor: str = "", last: str = "", elapsed: float = 0.0) -> jobs.Look:
-    return jobs.look(cluster, NAMESPACE, name, cursor, last, elapsed, lambda text: text.replace("hunter2", "<redacted>"))
+    return jobs.look(
+        cluster, NAMESPACE, name, cursor, last, elapsed, lambda text: text.replace("hunter2", "<redacted>")
+    )
 
 
 def test_what_is_asked_of_the_program() -> None:
@@ -175,6 +177,9 @@ def test_a_failure_says_the_last_sentence_of_the_program() -> None:
     pod_of(cluster, name, {"terminated": over}, phase="Failed")
     end(cluster, name, "Failed", reason="BackoffLimitExceeded", message="x")
     assert look(cluster, name).why == "The table tickets differs: <redacted>."
+    # Options of the program are not the person's.
+    pod_of(cluster, name, {"terminated": {**over, "message": "not empty: add --replace to go on."}}, phase="Failed")
+    assert look(cluster, name).why == "not empty: add -e restore_replace=true to go on."
     # Of one whose time was up the pod is gone.
     cluster.store.pop(("Pod", NAMESPACE, f"{name}-x"))
     end(cluster, name, "Failed", reason="DeadlineExceeded", message="Job was active longer than specified deadline")
@@ -217,7 +222,15 @@ def test_the_action_shows_each_line_once_and_hands_on_where_it_was(monkeypatch: 
     monkeypatch.setattr(action.ClusterAction, "run", lambda *_: {})
     answers: list[dict[str, Any]] = [
         {"state": "running", "job": "backup-1", "found": True, "lines": ["one"], "cursor": "c1", "last": "one"},
-        {"state": "complete", "job": "backup-1", "found": False, "lines": ["two"], "cursor": "c2", "msg": "two", "changed": True},
+        {
+            "state": "complete",
+            "job": "backup-1",
+            "found": False,
+            "lines": ["two"],
+            "cursor": "c2",
+            "msg": "two",
+            "changed": True,
+        },
     ]
     made = Action(answers)
     assert made.run(None, {}) == {"state": "complete", "job": "backup-1", "found": True, "msg": "two", "changed": True}

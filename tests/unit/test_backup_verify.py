@@ -45,7 +45,11 @@ def metrics(**changed: float | None) -> dict[str, float]:
 
 
 def seen(
-    told: dict[str, Any] | None = None, failed: str = "", age: float = 90.0, settings: dict[str, str] | None = None, **changed: Any
+    told: dict[str, Any] | None = None,
+    failed: str = "",
+    age: float = 90.0,
+    settings: dict[str, str] | None = None,
+    **changed: Any,
 ) -> backup.Seen:
     cron = manifest("CronJob", "backup", "backup", spec={"schedule": "15 2 * * *"})
     cron["metadata"]["creationTimestamp"] = f"{START - timedelta(hours=age):%Y-%m-%dT%H:%M:%SZ}"
@@ -71,7 +75,11 @@ def judged(given: backup.Seen) -> dict[str, Check]:
 
 
 def test_the_page_is_read() -> None:
-    assert backup.parse(PAGE) == {"last_success_timestamp_seconds": 1.5e9, "snapshots/base": 2.0, "snapshots/logical": 9.0}
+    assert backup.parse(PAGE) == {
+        "last_success_timestamp_seconds": 1.5e9,
+        "snapshots/base": 2.0,
+        "snapshots/logical": 9.0,
+    }
 
 
 def test_all_is_well_with_its_figures() -> None:
@@ -143,4 +151,6 @@ def test_the_newest_failure_is_told_unless_a_good_one_followed() -> None:
 def test_the_settings_are_those_of_the_cronjob() -> None:
     env = [{"name": "BACKUP_WAL", "value": "true"}, {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {}}}]
     template = {"spec": {"template": {"spec": {"containers": [{"name": "backup", "env": env}]}}}}
-    assert backup.settings_of(manifest("CronJob", "backup", "backup", spec={"jobTemplate": template})) == {"BACKUP_WAL": "true"}
+    assert backup.settings_of(manifest("CronJob", "backup", "backup", spec={"jobTemplate": template})) == {
+        "BACKUP_WAL": "true"
+    }

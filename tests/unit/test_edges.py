@@ -83,7 +83,11 @@ def test_backups_reach_their_store_and_only_what_they_keep() -> None:
         backup={"store": {"s3_url": "https://s3.example:9000/lab/x"}, "parts": ["postgres"]},
         network_policies={"backup_cidrs": ["192.0.2.16/28"]},
     )
-    assert edges(found, source="backup") == {"backup -> postgres:5432", "backup -> backup-store:9000", "backup -> dns:53"}
+    assert edges(found, source="backup") == {
+        "backup -> postgres:5432",
+        "backup -> backup-store:9000",
+        "backup -> dns:53",
+    }
     assert blocks(found, "backup-store") == ["192.0.2.16/28"]
     assert blocks(network(backup={"store": {"s3_url": "http://192.0.2.9/b/x"}}), "backup-store") == ["192.0.2.9/32"]
     assert not edges(network(without=("backup",)), source="backup")

@@ -229,7 +229,9 @@ def test_backups_are_told_of_and_an_old_or_a_failed_one_is_wrong() -> None:
     cluster = healthy()
 
     def job(name: str, command: str, begun: str, kind: str = "Complete", completed: str = "") -> None:
-        status = {"conditions": [{"type": kind, "status": "True"}]} | ({"completionTime": completed} if completed else {})
+        status = {"conditions": [{"type": kind, "status": "True"}]} | (
+            {"completionTime": completed} if completed else {}
+        )
         obj = manifest("Job", name, "backup", status=status)
         owner = {"kind": "Deployment", "name": "backup", "uid": "x", "controller": True}
         obj["metadata"] |= {"creationTimestamp": begun, "ownerReferences": [owner]}
