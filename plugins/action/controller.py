@@ -72,13 +72,14 @@ class ActionModule(ActionBase):
             notifications=tuple(given["notifications"]),
         )
         try:
-            wanted = _controller.things(self._data(), settings, _surveys.playbooks(_specs.collection_root()))
+            data = self._data()
+            wanted = _controller.things(data, settings, _surveys.playbooks(_specs.collection_root()))
         except ValueError as error:
             raise AnsibleActionFail(str(error)) from None
         # The lookup reads it from this process, which is a fork of its own; the modules are told as well.
         os.environ[API_PATH] = self._api
         changed = [thing.title for thing in wanted if self._apply(thing)]
-        surplus = self._surplus(wanted, settings)
+        surplus = self._surplus(data, wanted, settings)
         removed = [thing.title for thing in surplus if given["prune"] and self._apply(thing, "removed")]
         kept = [] if given["prune"] else [thing.title for thing in surplus]
         for title in kept:
@@ -154,14 +155,17 @@ class ActionModule(ActionBase):
             self._say(f"{self._planned(word)}: {thing.title}")
         return bool(result.get("changed"))
 
-    def _surplus(self, wanted: list[_controller.Thing], settings: _controller.Settings) -> list[_controller.Thing]:
+    def _surplus(
+        self, data: Mapping[str, Any], wanted: list[_controller.Thing], settings: _controller.Settings
+    ) -> list[_controller.Thing]:
         """What is ours there and no longer in the data."""
-        found = {name: self._list(name) for name in (*_controller.LISTS.values(), "workflow_job_template_nodes")}
+        found = {name: self._list(name) for name in (*_controller.LISTS.values(), f"{_controller.NODE}s")}
+        kept = {thing.name for thing in wanted if thing.kind == "workflow_job_template"}
         nodes = [
-            node
-            for thing in wanted
-            if thing.kind == "workflow_job_template"
-            for node in _controller.surplus_nodes(thing, found["workflow_job_template_nodes"])
+            thing
+            for key, spec in data["workflows"].items()
+            if spec["name"] in kept
+            for thing in _controller.surplus_nodes(key, data, found[f"{_controller.NODE}s"], settings)
         ]
         return nodes + _controller.surplus(wanted, found, settings)
 

@@ -26,6 +26,10 @@ LISTS = {
     "workflow_job_template": "workflow_job_templates",
     "schedule": "schedules",
 }
+NODE = "workflow_job_template_node"
+#: How a job ends, and what a node may ask of its template.
+EVENTS = ("success", "failure", "always")
+PROMPTS = ("job_type", "diff_mode", "job_tags", "skip_tags", "limit", "extra_data")
 #: How a module is told to which organisation or inventory an object belongs that is removed.
 OWNERS = {"inventory_source": ("inventory", "inventory"), "schedule": ("unified_job_template", "unified_job_template")}
 WITHOUT_OWNER = ("credential_type", "execution_environment")
@@ -194,7 +198,6 @@ def _workflows(
         used = [node["template"] for node in spec["nodes"].values() if "template" in node]
         if not all([_exists(name, there, known, f"awx/workflows.yml: {key}") for name in used]):
             continue
-        nodes = [_node(name, node, spec["nodes"], settings, key) for name, node in spec["nodes"].items()]
         approvals = settings.notifications if "approvals" in data["events"]["workflows"] else ()
         arguments = {
             **_described({"name": spec["name"], "description": spec["description"]}),
@@ -202,28 +205,53 @@ def _workflows(
             "notification_templates_approvals": sorted(channel["name"] for channel in approvals),
             "organization": settings.organization,
             "ask_limit_on_launch": True,
-            "workflow_nodes": nodes,
         }
-        yield Thing("workflow_job_template", spec["name"], arguments)
+        yield from _drawn(key, spec["nodes"], arguments, settings)
+
+
+def _drawn(
+    key: str, nodes: Mapping[str, Any], arguments: dict[str, Any], settings: Settings
+) -> Iterator[Thing]:
+    """Yield a workflow with its nodes.
+
+    An approval made with the others counts as changed in every run, and one made with its links is refused (the modules' own faults), so it is made
+    before the others and linked after them.
+    """
+    name = arguments["name"]
+    of_it = {"workflow_job_template": name, "organization": settings.organization}
+    links = {node: _links(key, node, nodes) for node in nodes}
+    waiting = {node: spec for node, spec in nodes.items() if "approval" in spec}
+    if waiting:
+        yield Thing("workflow_job_template", name, arguments)
+    for node, spec in waiting.items():
+        approval = {"name": spec["approval"], "timeout": spec.get("timeout", 0)}
+        yield Thing(NODE, f"{node} of {name}", {"identifier": node, "approval_node": approval, **of_it})
+    plain = [_node(node, spec, links[node], settings) for node, spec in nodes.items() if node not in waiting]
+    yield Thing("workflow_job_template", name, {**arguments, "workflow_nodes": plain})
+    for node in waiting:
+        yield Thing(NODE, f"what follows {node} of {name}", {"identifier": node, **links[node], **of_it})
+
+
+def _links(key: str, node: str, nodes: Mapping[str, Any]) -> dict[str, list[str]]:
+    found = {}
+    for event in EVENTS:
+        found[f"{event}_nodes"] = list(nodes[node].get(event, []))
+        for follower in found[f"{event}_nodes"]:
+            if follower not in nodes:
+                raise ValueError(f"awx/workflows.yml: {key}: {node} is followed by {follower}, which is no node.")
+    return found
 
 
 def _node(
-    name: str, node: Mapping[str, Any], nodes: Mapping[str, Any], settings: Settings, workflow: str
+    name: str, node: Mapping[str, Any], links: Mapping[str, list[str]], settings: Settings
 ) -> dict[str, Any]:
-    related = {}
-    for event in ("success", "failure", "always"):
-        for follower in node.get(event, []):
-            if follower not in nodes:
-                raise ValueError(f"awx/workflows.yml: {workflow}: {name} is followed by {follower}, which is no node.")
-        related[f"{event}_nodes"] = [{"identifier": follower} for follower in node.get(event, [])]
-    organization = {"organization": {"name": settings.organization}}
-    if "approval" in node:
-        job: dict[str, Any] = {"type": "workflow_approval", "name": node["approval"], "timeout": node.get("timeout", 0)}
-    else:
-        job = {"type": "job_template", "name": template_name(node["template"]), **organization}
-    prompts = {
-        key: node[key] for key in ("job_type", "diff_mode", "job_tags", "skip_tags", "limit", "extra_data") if key in node
+    job = {
+        "type": "job_template",
+        "name": template_name(node["template"]),
+        "organization": {"name": settings.organization},
     }
+    related = {event: [{"identifier": follower} for follower in followers] for event, followers in links.items()}
+    prompts = {key: node[key] for key in PROMPTS if key in node}
     return {"identifier": name, "unified_job_template": job, "related": related, **prompts}
 
 
@@ -301,20 +329,35 @@ def _parent(arguments: Mapping[str, Any]) -> str:
     return str(arguments.get("inventory", "")) if "source_project" in arguments else ""
 
 
-def surplus_nodes(workflow: Thing, found: Iterable[Mapping[str, Any]]) -> list[Thing]:
-    """Return the nodes of a workflow that its data no longer has; `found` are all nodes, as the API shows them."""
-    kept = {node["identifier"] for node in workflow.arguments["workflow_nodes"]}
+def surplus_nodes(
+    key: str, data: Mapping[str, Any], found: Iterable[Mapping[str, Any]], settings: Settings
+) -> list[Thing]:
+    """Return what removes the nodes and links of a workflow that its data no longer has.
+
+    Args:
+        key: the workflow's in the data.
+        data: the files of the folder awx, in one dict.
+        found: the nodes of all workflows, as the API shows them.
+        settings: what is of this controller.
+    """
+    name, nodes = data["workflows"][key]["name"], data["workflows"][key]["nodes"]
+    there = {
+        item["id"]: item
+        for item in found
+        if ((item.get("summary_fields") or {}).get("workflow_job_template") or {}).get("name") == name
+    }
     gone = []
-    for item in found:
-        name = ((item.get("summary_fields") or {}).get("workflow_job_template") or {}).get("name")
-        if name == workflow.name and item["identifier"] not in kept:
-            arguments = {
-                "identifier": item["identifier"],
-                "workflow_job_template": workflow.name,
-                "organization": workflow.arguments["organization"],
-                "state": "absent",
-            }
-            gone.append(Thing("workflow_job_template_node", f"{item['identifier']} of {workflow.name}", arguments))
+    for item in there.values():
+        node = item["identifier"]
+        of_it = {"identifier": node, "workflow_job_template": name, "organization": settings.organization}
+        if node not in nodes:
+            gone.append(Thing(NODE, f"{node} of {name}", {**of_it, "state": "absent"}))
+            continue
+        wanted = _links(key, node, nodes)
+        # What leads to a node that goes, goes with it.
+        linked = {event: {there[number]["identifier"] for number in item.get(event) or []} & set(nodes) for event in wanted}
+        if any(linked[event] - set(wanted[event]) for event in wanted):
+            gone.append(Thing(NODE, f"what follows {node} of {name}", {**of_it, **wanted}))
     return gone
 
 

@@ -245,6 +245,8 @@ class Controller:
         url = f"{self.root}/{listed}/{row['id']}/"
         summary: dict[str, Any] = {}
         related = {link: f"{url}{link}/" for link in TABLE[listed][4]} | {"survey_spec": f"{url}survey_spec/"}
+        if listed == "workflow_job_template_nodes":
+            shown |= {link: self.links.get((row["id"], link), []) for link in TABLE[listed][4] if link.endswith("_nodes")}
         if listed == "job_templates":
             shown["organization"] = self.find("projects", row["project"])["organization"]
         for field, target in {**TABLE[listed][2], "organization": "organizations"}.items():
