@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -117,11 +119,9 @@ class ActionModule(ActionBase):
     def _installed(self, wanted: str) -> str:
         """The collection that is used."""
         for name in [wanted] if wanted else _controller.COLLECTIONS:
-            try:
-                if self._shared_loader_obj.module_loader.find_plugin_with_context(f"{name}.job_template").resolved:
+            with contextlib.suppress(ModuleNotFoundError):
+                if importlib.util.find_spec(f"ansible_collections.{name}"):
                     return name
-            except AnsibleError:
-                continue
         raise AnsibleActionFail(_controller.no_collection(wanted))
 
     def _apply(self, thing: _controller.Thing, word: str = "changed") -> bool:
