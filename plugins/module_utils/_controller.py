@@ -191,12 +191,10 @@ def _exists(playbook: str, there: set[str], known: set[str], where: str) -> bool
     return playbook in there
 
 
-def _workflows(
-    data: Mapping[str, Any], settings: Settings, there: set[str], known: set[str]
-) -> Iterator[Thing]:
+def _workflows(data: Mapping[str, Any], settings: Settings, there: set[str], known: set[str]) -> Iterator[Thing]:
     for key, spec in data["workflows"].items():
         used = [node["template"] for node in spec["nodes"].values() if "template" in node]
-        if not all([_exists(name, there, known, f"awx/workflows.yml: {key}") for name in used]):
+        if not all(_exists(name, there, known, f"awx/workflows.yml: {key}") for name in used):
             continue
         approvals = settings.notifications if "approvals" in data["events"]["workflows"] else ()
         arguments = {
@@ -209,9 +207,7 @@ def _workflows(
         yield from _drawn(key, spec["nodes"], arguments, settings)
 
 
-def _drawn(
-    key: str, nodes: Mapping[str, Any], arguments: dict[str, Any], settings: Settings
-) -> Iterator[Thing]:
+def _drawn(key: str, nodes: Mapping[str, Any], arguments: dict[str, Any], settings: Settings) -> Iterator[Thing]:
     """Yield a workflow with its nodes.
 
     An approval made with the others counts as changed in every run, and one made with its links is refused (the modules' own faults), so it is made
@@ -242,9 +238,7 @@ def _links(key: str, node: str, nodes: Mapping[str, Any]) -> dict[str, list[str]
     return found
 
 
-def _node(
-    name: str, node: Mapping[str, Any], links: Mapping[str, list[str]], settings: Settings
-) -> dict[str, Any]:
+def _node(name: str, node: Mapping[str, Any], links: Mapping[str, list[str]], settings: Settings) -> dict[str, Any]:
     job = {
         "type": "job_template",
         "name": template_name(node["template"]),
@@ -255,9 +249,7 @@ def _node(
     return {"identifier": name, "unified_job_template": job, "related": related, **prompts}
 
 
-def _schedules(
-    data: Mapping[str, Any], settings: Settings, there: set[str], known: set[str]
-) -> Iterator[Thing]:
+def _schedules(data: Mapping[str, Any], settings: Settings, there: set[str], known: set[str]) -> Iterator[Thing]:
     for spec in data["schedules"]:
         if not _exists(spec["template"], there, known, f"awx/schedules.yml: {spec['name']}"):
             continue
@@ -290,11 +282,17 @@ def _grants(
         if unknown:
             raise ValueError(f"{where} names the workflow {unknown[0]}, which awx/workflows.yml does not have.")
         resources = {"job_templates": names, "workflows": [workflows[key] for key in keys if key in workflows]}
-        arguments = {"team": grant["team"], "role": grant["role"], **{key: value for key, value in resources.items() if value}}
+        arguments = {
+            "team": grant["team"],
+            "role": grant["role"],
+            **{key: value for key, value in resources.items() if value},
+        }
         yield Thing("role", f"{grant['role']} of {grant['team']}", arguments)
 
 
-def surplus(wanted: Iterable[Thing], found: Mapping[str, Iterable[Mapping[str, Any]]], settings: Settings) -> list[Thing]:
+def surplus(
+    wanted: Iterable[Thing], found: Mapping[str, Iterable[Mapping[str, Any]]], settings: Settings
+) -> list[Thing]:
     """Return what is ours on the controller and in no data any more, in the order in which it can be removed.
 
     Args:
@@ -355,7 +353,9 @@ def surplus_nodes(
             continue
         wanted = _links(key, node, nodes)
         # What leads to a node that goes, goes with it.
-        linked = {event: {there[number]["identifier"] for number in item.get(event) or []} & set(nodes) for event in wanted}
+        linked = {
+            event: {there[number]["identifier"] for number in item.get(event) or []} & set(nodes) for event in wanted
+        }
         if any(linked[event] - set(wanted[event]) for event in wanted):
             gone.append(Thing(NODE, f"what follows {node} of {name}", {**of_it, **wanted}))
     return gone
@@ -372,19 +372,35 @@ MISSING = {
 def no_collection(wanted: str) -> str:
     """Return the sentence for a controller's collection that is not installed."""
     what = f"{wanted} is" if wanted else f"Neither {' nor '.join(COLLECTIONS)} is"
-    return (
-        f"{what} installed: run ansible-galaxy collection install {wanted or 'awx.awx:24.6.1'}, or use the Python package ansible 12, which carries awx.awx."
-    )
+    return f"{what} installed: run ansible-galaxy collection install {wanted or 'awx.awx:24.6.1'}, or use the Python package ansible 12, which carries awx.awx."
 
 
 #: What a module says, and the sentence for it; {host}, {api} and {reason} are filled in.
 _MEANINGS = (
-    (r"HTTP 401|Failed to get token", "The controller {host} does not know this token: make another one (docs/awx.md) and give it in CONTROLLER_OAUTH_TOKEN."),
-    (r"HTTP 403", "The user of this token may not do that on {host} ({reason}): take the token of an administrator of the organisation."),
-    (r"certificate|secure connection", "The certificate of {host} is not trusted ({reason}): have this machine trust its authority, or set awx_validate_certs to false."),
-    (r"Unable to resolve|error when trying to connect|network error", "The controller {host} does not answer ({reason}): correct awx_host, or start it."),
-    (r"server error", "The controller {host} answers with an error of its own ({reason}): look at its logs and run this again."),
-    (r"could not be found at|Failed to parse the response json", "{host} has no API at {api}: set awx_api_path, which is /api on AWX and /api/controller behind the gateway of AAP 2.5 and newer."),
+    (
+        r"HTTP 401|Failed to get token",
+        "The controller {host} does not know this token: make another one (docs/awx.md) and give it in CONTROLLER_OAUTH_TOKEN.",
+    ),
+    (
+        r"HTTP 403",
+        "The user of this token may not do that on {host} ({reason}): take the token of an administrator of the organisation.",
+    ),
+    (
+        r"certificate|secure connection",
+        "The certificate of {host} is not trusted ({reason}): have this machine trust its authority, or set awx_validate_certs to false.",
+    ),
+    (
+        r"Unable to resolve|error when trying to connect|network error",
+        "The controller {host} does not answer ({reason}): correct awx_host, or start it.",
+    ),
+    (
+        r"server error",
+        "The controller {host} answers with an error of its own ({reason}): look at its logs and run this again.",
+    ),
+    (
+        r"could not be found at|Failed to parse the response json",
+        "{host} has no API at {api}: set awx_api_path, which is /api on AWX and /api/controller behind the gateway of AAP 2.5 and newer.",
+    ),
 )
 
 

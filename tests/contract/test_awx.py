@@ -108,7 +108,9 @@ def test_every_injected_variable_is_used() -> None:
     """By kubernetes.core's client options, which every module of ours has, and nothing else is injected."""
     read = {f"K8S_AUTH_{name.upper()}" for name in AUTH_ARG_MAP}
     text = "".join(
-        path.read_text(encoding="utf-8") for folder in ("plugins", "playbooks") for path in (ROOT / folder).rglob("*.*")
+        path.read_text(encoding="utf-8")
+        for folder in ("plugins", "playbooks")
+        for path in (ROOT / folder).rglob("*.*")
         if path.suffix in (".py", ".yml")
     )
     for kind in DATA["credential_types"]:
@@ -156,7 +158,11 @@ def _data(**changes: Any) -> dict[str, Any]:
     [
         ({"schedules": [{"name": "x", "template": "nothing"}]}, "awx/schedules.yml: x names the template nothing"),
         (
-            {"workflows": {"w": {"name": "W", "description": "", "nodes": {"a": {"template": "deploy", "success": ["b"]}}}}},
+            {
+                "workflows": {
+                    "w": {"name": "W", "description": "", "nodes": {"a": {"template": "deploy", "success": ["b"]}}}
+                }
+            },
             "awx/workflows.yml: w: a is followed by b, which is no node.",
         ),
         ({"surveys": {}}, "awx/surveys.yml has no survey of deploy; run: make awx"),

@@ -84,7 +84,14 @@ TABLE: dict[str, tuple[str, dict[str, Any], dict[str, str], tuple[str, ...], tup
     "job_templates": (
         "job_template",
         {
-            **{"description": "", "job_type": "run", "playbook": "", "survey_enabled": False, "limit": "", "extra_vars": ""},
+            **{
+                "description": "",
+                "job_type": "run",
+                "playbook": "",
+                "survey_enabled": False,
+                "limit": "",
+                "extra_vars": "",
+            },
             **{f"ask_{name}_on_launch": False for name in ASKS},
         },
         {"inventory": "inventories", "project": "projects", "execution_environment": "execution_environments"},
@@ -246,7 +253,9 @@ class Controller:
         summary: dict[str, Any] = {}
         related = {link: f"{url}{link}/" for link in TABLE[listed][4]} | {"survey_spec": f"{url}survey_spec/"}
         if listed == "workflow_job_template_nodes":
-            shown |= {link: self.links.get((row["id"], link), []) for link in TABLE[listed][4] if link.endswith("_nodes")}
+            shown |= {
+                link: self.links.get((row["id"], link), []) for link in TABLE[listed][4] if link.endswith("_nodes")
+            }
         if listed == "job_templates":
             shown["organization"] = self.find("projects", row["project"])["organization"]
         for field, target in {**TABLE[listed][2], "organization": "organizations"}.items():
@@ -256,7 +265,9 @@ class Controller:
                 owner = next(key for key, entry in TABLE.items() if entry[0] == other["type"])
                 related[field] = f"{self.root}/{owner}/{other['id']}/"
         if row["roles"]:
-            summary["object_roles"] = {f"{role}_role": {"id": number, "name": role} for role, number in row["roles"].items()}
+            summary["object_roles"] = {
+                f"{role}_role": {"id": number, "name": role} for role, number in row["roles"].items()
+            }
         if row.get("update"):
             summary["current_update"] = {"id": row["update"]}
         if listed == "credentials":
@@ -274,7 +285,11 @@ class Controller:
     def _matches(self, row: dict[str, Any], query: dict[str, str]) -> bool:
         shown = self.show("", row)
         either = {key[4:]: value for key, value in query.items() if key.startswith("or__")}
-        plain = {key: value for key, value in query.items() if key not in ("page", "page_size") and not key.startswith("or__")}
+        plain = {
+            key: value
+            for key, value in query.items()
+            if key not in ("page", "page_size") and not key.startswith("or__")
+        }
         same = all(str(shown.get(key)) == value for key, value in plain.items())
         return same and (not either or any(str(shown.get(key)) == value for key, value in either.items()))
 
@@ -347,9 +362,9 @@ class Controller:
                     raise Refused(400, {"error": f"{question} is no question."})
                 if default not in ("", None) and type(default) is not QUESTIONS[kind]:
                     raise Refused(400, {"error": f"Default value {default} is of the wrong type, not {kind}."})
-                if kind in ("multiplechoice", "multiselect"):
-                    if not set(filter(None, str(default).split("\n"))) <= set(question["choices"]):
-                        raise Refused(400, {"error": "Default choice must be answered from the choices listed."})
+                chosen = set(filter(None, str(default).split("\n")))
+                if kind in ("multiplechoice", "multiselect") and not chosen <= set(question["choices"]):
+                    raise Refused(400, {"error": "Default choice must be answered from the choices listed."})
                 seen.add(question["variable"])
             self.surveys[row["id"]] = body
         elif method == "DELETE":

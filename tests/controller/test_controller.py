@@ -37,7 +37,12 @@ def fewer(tmp_path_factory: pytest.TempPathFactory) -> str:
     nodes = workflows["workflows"]["deploy"]["nodes"]
     del nodes["status"], nodes["verify"], nodes["deploy"]["success"], nodes["rollback"]["always"]
     del workflows["workflows"]["reviewed"]["nodes"]["verify"]["failure"]
-    for name, data in (("job_templates", templates), ("access", access), ("schedules", schedules), ("workflows", workflows)):
+    for name, data in (
+        ("job_templates", templates),
+        ("access", access),
+        ("schedules", schedules),
+        ("workflows", workflows),
+    ):
         (folder / f"{name}.yml").write_text(yaml.safe_dump(data), encoding="utf-8")
     return str(folder)
 
@@ -83,7 +88,10 @@ def test_the_first_run_makes_everything(server: Server, inputs: dict[str, Any], 
         assert token not in run.raw
     assert run.seen_in_arguments == set()
     held = server.controller
-    assert set(held.named("job_templates")) == {_name(name) for name in TEMPLATES} | {"Somebody's own", "TwisterLab former"}
+    assert set(held.named("job_templates")) == {_name(name) for name in TEMPLATES} | {
+        "Somebody's own",
+        "TwisterLab former",
+    }
     assert held.named("organizations")["TwisterLab"]["description"] == "theirs"
     for playbook, template in ((name, held.named("job_templates")[_name(name)]) for name in TEMPLATES):
         assert template["playbook"] == f"playbooks/{playbook}.yml"
@@ -127,7 +135,9 @@ def test_schedules_and_teams_are_as_written(server: Server) -> None:
         template = held.find("unified_job_templates", schedule["unified_job_template"])
         assert template["name"] == _name(wanted[name]["template"])
     may = {
-        playbook: held.linked(held.find("roles", held.named("job_templates")[_name(playbook)]["roles"]["execute"]), "teams")
+        playbook: held.linked(
+            held.find("roles", held.named("job_templates")[_name(playbook)]["roles"]["execute"]), "teams"
+        )
         for playbook in TEMPLATES
     }
     assert may["deploy"] == ["TwisterLab operators", "TwisterLab owners"]
@@ -145,7 +155,10 @@ def test_the_second_run_changes_nothing_and_removes_nothing(
     run = Run(tmp_path, **inputs)
     assert run.code == 0, run.raw[-4000:]
     assert "changed=0" in run.text
-    assert "kept, though no longer in the data: job template TwisterLab former (remove it with -e awx_prune=true)" in run.text
+    assert (
+        "kept, though no longer in the data: job template TwisterLab former (remove it with -e awx_prune=true)"
+        in run.text
+    )
     assert "1 kept though" in run.text
     assert held.state() == before
     assert held.writes == []
@@ -167,7 +180,9 @@ def test_what_is_ours_and_gone_is_removed_when_asked(
         f"workflow job template node verify of {deploy}",
         f"workflow job template node what follows verify of {reviewed}",
     ]
-    assert set(held.named("job_templates")) == {_name(name) for name in TEMPLATES if name != "history"} | {"Somebody's own"}
+    assert set(held.named("job_templates")) == {_name(name) for name in TEMPLATES if name != "history"} | {
+        "Somebody's own"
+    }
     assert "0 changed, 6 removed" in run.text
 
 

@@ -116,7 +116,7 @@ def test_a_playbook_needs_no_home_no_terminal_and_no_folder_of_its_own(tmp_path:
 
 def _written() -> set[str]:
     return {
-        os.path.join(folder, name)
+        str(Path(folder, name))
         for folder, _folders, names in os.walk(ROOT)
         if ".git" not in folder and "build" not in folder
         for name in names
