@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import CLUSTER_TOKEN, CREDENTIALS, NOTIFICATIONS, ROOT, TOKEN, Run
 from fake import Server
+from support import CLUSTER_TOKEN, CREDENTIALS, NOTIFICATIONS, ROOT, TOKEN, Run
 
 
 def _data(name: str) -> Any:
