@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deploy destroy env test test-long lint unit contract render score rules kind oldest app docs golden clean
+.PHONY: help deploy destroy env test test-long lint unit contract render score rules kind oldest controller app docs awx golden clean
 
 CACHE := $(or $(TWISTERLAB_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/twisterlab)
 # Made once and kept by the hash of the requirements; a recipe that needs Ansible starts with one of these.
@@ -22,16 +22,19 @@ env: ## for eval "$$(make -s env)": the project's ansible and kubectl on PATH, K
 	@$(USE) echo "export PATH='$$venv/bin:$(CACHE)/bin':\"\$$PATH\" KUBECONFIG='$(CACHE)/clusters/twisterlab/kubeconfig'"
 
 test: ## all tests, from cheap to dear
-	@scripts/test.sh lint unit contract render score rules oldest app kind
+	@scripts/test.sh lint unit contract render score rules oldest controller app kind
 
 test-long: ## the tests on the cluster, with every playbook killed ten times in the place of once
 	@TWISTERLAB_TEST_KILLS=10 scripts/test.sh kind
 
-lint unit contract render score rules oldest app kind: ## one stage of `make test`
+lint unit contract render score rules oldest controller app kind: ## one stage of `make test`
 	@scripts/test.sh $@
 
 docs: ## docs/variables.md from the roles' argument specs, the drawing of docs/network.md, the table of rights in docs/security.md
 	@$(USE_DEV) python scripts/variables.py && python scripts/network.py && python scripts/rights.py
+
+awx: ## awx/surveys.yml from the roles' argument specs
+	@$(USE_DEV) python scripts/awx.py
 
 golden: ## the expected renders anew, after a change that is meant
 	@$(USE_DEV) python -m pytest -q tests/render --update-golden

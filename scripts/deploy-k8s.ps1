@@ -1,5 +1,5 @@
 # The interface of the migration document on Windows: it hands its words to deploy-k8s.sh in WSL or, where there is none, in a container that has
-# Ansible ($env:TWISTERLAB_CONTAINER_IMAGE). The exit code is that of the playbook. `deploy-k8s.ps1 -Help` tells the options.
+# Ansible ($env:TWISTERLAB_CONTAINER_IMAGE, made by images/execution-environment). The exit code is that of the playbook. `deploy-k8s.ps1 -Help` tells the options.
 [CmdletBinding(PositionalBinding = $false)]
 param(
     [string]$Action = 'deploy',

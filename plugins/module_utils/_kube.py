@@ -119,7 +119,8 @@ def settings(params: dict[str, Any]) -> dict[str, Any]:
     if isinstance(kubeconfig, str):
         found["kubeconfig"] = str(Path(kubeconfig).expanduser())
     elif not kubeconfig and not found["host"]:
-        found["default"] = os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+        # Unlike a Path it raises nothing for a user without a home.
+        found["default"] = os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")  # noqa: PTH111
     return found
 
 

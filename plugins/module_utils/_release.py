@@ -118,6 +118,7 @@ class Answer:
         diff: differences of this call.
         warnings: sentences.
         release: the record to conclude after judging; 0 when there is none.
+        running: the record of what runs now; 0 when there is none.
         unseen: kinds that may not be listed and so were not pruned.
         total: how many objects the release holds.
         authorities: public certificate of each private authority, by the name of its Secret.
@@ -129,6 +130,7 @@ class Answer:
     diff: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     release: int = 0
+    running: int = 0
     unseen: list[str] = field(default_factory=list)
     total: int = 0
     authorities: dict[str, str] = field(default_factory=dict)
@@ -690,13 +692,14 @@ class Release:
     def _finish(self) -> None:
         progress = self._answer.progress
         if progress.touched:
-            self._answer.release = self._record("applied")
+            self._answer.running = self._answer.release = self._record("applied")
             return
         last = newest(self._records.all())
         if last is None:
             return
+        self._answer.running = number_of(last)
         if self._unrecorded(last):
-            self._answer.release = self._record("applied")
+            self._answer.running = self._answer.release = self._record("applied")
         # A release that was never judged healthy is judged by this run.
         elif status_of(last) != "healthy":
             self._answer.release = number_of(last)

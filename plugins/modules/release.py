@@ -184,6 +184,11 @@ release:
   returned: success
   type: int
   sample: 7
+running:
+  description: Number of the record of what runs now, also when nothing had to change; 0 when there is none.
+  returned: success
+  type: int
+  sample: 7
 hosts:
   description: The public names of the release.
   returned: success
@@ -319,6 +324,7 @@ def main() -> None:
         authorities=answer.authorities,
         kubectl=_kube.kubectl(params, params["namespace"]),
         release=answer.release,
+        running=answer.running,
         api_calls=cluster.calls,
         api_seconds=round(cluster.seconds, 3),
         seconds=round(time.monotonic() - begun, 3),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,23 @@ class ReportingAction(ActionBase):
     @property
     def holder(self) -> str:
         """Who this run is, for those who wait for it."""
-        return f"{getpass.getuser()} (host {self._host}, process {os.getpid()})"
+        return f"{_user()} (host {self._host}, process {os.getpid()})"
+
+
+def _user() -> str:
+    """The user's name, or the number of one that no file names, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _home() -> Path:
+    """The user's home; a user without one, as in a container, keeps nothing between runs."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir())
 
 
 def cache_folder(value: str | None) -> Path:
@@ -61,4 +78,4 @@ def cache_folder(value: str | None) -> Path:
     if value:
         return Path(value).expanduser()
     own = os.environ.get("TWISTERLAB_CACHE_DIR")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "twisterlab"
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "twisterlab"
