@@ -242,6 +242,11 @@ def _schedule(path: str, value: str) -> Iterator[str]:
         yield f"{path} is {value!r}, which is no schedule; write the five fields of cron, for example 15 2 * * *."
 
 
+def _timezone(path: str, value: str) -> Iterator[str]:
+    if value and not re.fullmatch(r"[A-Za-z]+(?:[_+-][A-Za-z0-9]+|/[A-Za-z0-9]+)*", value):
+        yield f"{path} is {value!r}, which is no time zone; write for example Europe/Berlin."
+
+
 def _parts(path: str, value: list[str]) -> Iterator[str]:
     wrong = [item for item in value if item not in BACKUP_PARTS]
     if wrong or not value:
@@ -481,6 +486,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r".*\.(requests|limits)\.[^.]+", _quantity_rule),
         (r".*\.size|twisterlab_backup\.work_size", _size),
         (r"twisterlab_backup\.schedule", _schedule),
+        (r"twisterlab_backup\.timezone", _timezone),
         (r"twisterlab_backup\.parts", _parts),
         (r"twisterlab_backup\.store\.s3_url", _store),
         (r"twisterlab_backup\.keep\..*", _between(0, 1000)),

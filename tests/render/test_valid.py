@@ -265,6 +265,7 @@ def test_fixed_names_and_ports(rendered: Path) -> None:
         "alertmanager": {9093},
         "prometheus": {9090},
         "grafana": {3000},
+        "backup": {9188},
     }
     (api,) = [
         item
@@ -304,6 +305,7 @@ def test_disabled_tiers_render_nothing(rendered: Path) -> None:
     assert sorted(path.name for path in (rendered / "external").iterdir()) == [
         "alertmanager",
         "api",
+        "backup",
         "base",
         "ingress",
         "kube-state-metrics",
