@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from . import base, fingerprint, grafana, live, programs, repository, stage, sta
 from .errors import Fault, clean, say
 from .repository import Snapshot
 from .settings import Settings
+
+_GRANTOR = re.compile(r'^(GRANT .*) GRANTED BY (?:\w+|"(?:[^"]|"")+");$', re.MULTILINE)
 
 
 def drill(settings: Settings, snapshots: list[Snapshot], stored: int | None) -> dict[str, Any]:
@@ -96,7 +99,7 @@ def _postgres(settings: Settings, inside: Path, about: dict[str, Any]) -> None:
         # a member of CREATEROLE of its own would be refused: the roles are made by a superuser, as they were
         programs.run(
             *("psql", "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--output", "/dev/null", *words),
-            *("--dbname", "postgres", "--file", str(inside / stage.ROLES)),
+            *("--dbname", "postgres", "--file", str(_roles_of_anyone(inside / stage.ROLES, folder))),
             what="The roles cannot be restored",
         )
         with live.connect("postgres", **where) as connection:
@@ -112,6 +115,13 @@ def _postgres(settings: Settings, inside: Path, about: dict[str, Any]) -> None:
                 raise Fault(f"The drill failed: {clean(str(error))}.") from error
         load(settings, inside / stage.DUMP, "drill", where)
         compare("drill", about["fingerprint"], "The drill failed", **where)
+
+
+def _roles_of_anyone(script: Path, folder: Path) -> Path:
+    """The script of roles without who granted a membership: only the very superuser that a server began with could repeat it."""
+    found = folder / "roles.sql"
+    found.write_text(_GRANTOR.sub(r"\1;", script.read_text(encoding="utf-8")), encoding="utf-8")
+    return found
 
 
 def load(settings: Settings, dump: Path, database: str, where: dict[str, str] | None = None) -> None:
