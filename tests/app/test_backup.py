@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import sqlite3
 import ssl
 import subprocess
@@ -531,9 +530,7 @@ def store(tmp_path: Path) -> Iterator[str]:
         process.wait()
 
 
-def test_a_store_elsewhere_holds_all_that_is_needed(
-    store: str, postgres: Postgres, redis_server: RedisServer
-) -> None:
+def test_a_store_elsewhere_holds_all_that_is_needed(store: str, postgres: Postgres, redis_server: RedisServer) -> None:
     fill(postgres, "stored")
     where = {
         "RESTIC_REPOSITORY": f"s3:{store}/bucket/prefix",
