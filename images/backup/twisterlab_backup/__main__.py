@@ -45,7 +45,9 @@ def _request(arguments: argparse.Namespace) -> restoring.Request:
         try:
             time = state.moment(arguments.time).replace(microsecond=0)
         except ValueError as error:
-            raise Fault(f"--time is {arguments.time!r}: write a time with its zone, as 2026-11-26T18:00:00Z.") from error
+            raise Fault(
+                f"--time is {arguments.time!r}: write a time with its zone, as 2026-11-26T18:00:00Z."
+            ) from error
     parts = settings.parts(arguments.parts, "--parts")
     return restoring.Request(arguments.snapshot, time, parts, arguments.replace, arguments.keep_old)
 

@@ -38,9 +38,7 @@ def _get(settings: Settings, path: str) -> dict[str, Any] | None:
         f"https://{place}:{port}/api/v1/namespaces/{quote(settings.namespace)}/{path}",
         headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
     )
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
         with opener.open(request, timeout=30) as answer:
             found: dict[str, Any] = json.load(answer)

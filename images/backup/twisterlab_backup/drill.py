@@ -31,7 +31,13 @@ def drill(settings: Settings, snapshots: list[Snapshot], stored: int | None) -> 
     A result that is not good is returned, not raised: `ok`, `why`, `ended`, `seconds`, `tables`, `rows`.
     """
     start = time.monotonic()
-    result: dict[str, Any] = {"ok": False, "why": "", "tables": 0, "rows": 0, "snapshots": [each.id for each in snapshots]}
+    result: dict[str, Any] = {
+        "ok": False,
+        "why": "",
+        "tables": 0,
+        "rows": 0,
+        "snapshots": [each.id for each in snapshots],
+    }
     try:
         repository.check(settings, repository.size() if stored is None else stored)
         for snapshot in snapshots:

@@ -18,7 +18,11 @@ def listing(settings: Settings, as_json: bool) -> None:
     found = repository.snapshots()
     drilled = state.read(settings.state, "drills")
     spans = pitr.spans(settings, found)
-    span = {"from": state.stamp(min(each.start for each in spans)), "to": state.stamp(max(each.end for each in spans))} if spans else None
+    span = (
+        {"from": state.stamp(min(each.start for each in spans)), "to": state.stamp(max(each.end for each in spans))}
+        if spans
+        else None
+    )
     rows = [
         {
             "id": each.id,

@@ -48,9 +48,7 @@ def major(connection: Connection) -> int:
 
 def is_superuser(connection: Connection) -> bool:
     """Whether the role in force may do everything."""
-    (found,) = connection.execute(
-        "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
-    ).fetchone() or (False,)
+    (found,) = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() or (False,)
     return bool(found)
 
 
@@ -76,7 +74,11 @@ def prepare_replication(settings: Settings, connection: Connection) -> None:
     role = settings.replication_user
     try:
         # neither the password nor its hash goes to the server's log
-        for setting in ("log_statement = 'none'", "log_min_duration_statement = -1", "log_min_error_statement = 'panic'"):
+        for setting in (
+            "log_statement = 'none'",
+            "log_min_duration_statement = -1",
+            "log_min_error_statement = 'panic'",
+        ):
             connection.execute(sql.SQL("SET " + setting))  # type: ignore[arg-type]
         if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
             run(connection, "CREATE ROLE {}", role)

@@ -69,7 +69,11 @@ def _received(settings: Settings, system: str) -> datetime.datetime:
 
 def _stored(snapshots: list[Snapshot], system: str) -> datetime.datetime:
     """When the newest WAL of a server went to the repository."""
-    times = [each.tags.get("until", each.time) for each in snapshots if each.kind == "wal" and each.tags.get("system") == system]
+    times = [
+        each.tags.get("until", each.time)
+        for each in snapshots
+        if each.kind == "wal" and each.tags.get("system") == system
+    ]
     return state.moment(max(times)) if times else _NEVER
 
 

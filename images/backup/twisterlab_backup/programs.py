@@ -56,9 +56,7 @@ def start(
     )
 
 
-def attempt(
-    *command: str, env: Mapping[str, str] | None = None, folder: Path | None = None
-) -> tuple[int, str, str]:
+def attempt(*command: str, env: Mapping[str, str] | None = None, folder: Path | None = None) -> tuple[int, str, str]:
     """Run a program to its end; its exit code and what it said on stdout and stderr."""
     process = start(*command, env=env, folder=folder)
     try:

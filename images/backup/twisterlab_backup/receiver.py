@@ -70,23 +70,7 @@ class Receiver:
             live.prepare_replication(self.settings, connection)
             self.system = live.system_identifier(connection)
         self._sent.clear()
-        folder = self.settings.wal_folder / self.system
-        if not folder.is_dir():
-            folder.mkdir(parents=True)
-            self._fetch(folder)
-
-    def _fetch(self, folder: Path) -> None:
-        """A volume that is new takes the WAL of this server that the repository has, or the next upload would lack it."""
-        if not self.settings.remote:
-            return
-        with contextlib.suppress(Fault), tempfile.TemporaryDirectory(dir=self.settings.backup) as place:
-            stored = [
-                each for each in repository.snapshots() if each.kind == "wal" and each.tags.get("system") == self.system
-            ]
-            if stored:
-                for path in segments(repository.restore(stored[-1], Path(place))).values():
-                    path.replace(folder / path.name)
-                say(f"took the WAL {stored[-1].id} from the repository")
+        (self.settings.wal_folder / self.system).mkdir(parents=True, exist_ok=True)
 
     def _stream(self) -> None:
         folder = self.settings.wal_folder / self.system
@@ -160,7 +144,7 @@ class Receiver:
     def upload(self) -> None:
         """Bring new WAL to the repository again and again until `stop`; a fault is said and tried again."""
         before: list[tuple[str, int, float]] = []
-        until = ""
+        until, fetched = "", ""
         while not self._stop.wait(self.settings.upload_seconds):
             folder = self.settings.wal_folder / self.system
             if not self.system or not folder.is_dir():
@@ -171,10 +155,29 @@ class Receiver:
                 settled = there == before and until and state.moment(until).timestamp() > max(each[2] for each in there)
                 # the first run makes the repository
                 if there and not settled and state.read(self.settings.state, "repository"):
+                    if fetched != self.system:
+                        self._fetch(folder)
+                        fetched = self.system
                     until = self._upload(folder)
                     before = there
             except (Fault, OSError) as error:
                 say(f"the WAL was not brought to the repository: {clean(str(error))}")
+
+    def _fetch(self, folder: Path) -> None:
+        """A volume that is new takes the WAL of this server that the repository has, or the next upload would lack it."""
+        with (
+            state.locked(self.settings.state, repository.USERS, shared=True, seconds=600),
+            tempfile.TemporaryDirectory(dir=self.settings.backup) as place,
+        ):
+            found = [each for each in repository.snapshots() if each.kind == "wal"]
+            stored = [each for each in found if each.tags.get("system") == self.system]
+            if not stored:
+                return
+            have = segments(folder)
+            # partial ones come whole from the server: its slot has kept them
+            for name, path in segments(repository.restore(stored[-1], Path(place))).items():
+                if name not in have and path.name == name and (not have or name < min(have)):
+                    path.replace(folder / name)
 
     def _upload(self, folder: Path) -> str:
         """Save the WAL; until when it is all there."""

@@ -176,9 +176,7 @@ def check(settings: Settings, bytes_stored: int) -> None:
         Fault: something in it is damaged.
     """
     everything = settings.check_data or bytes_stored < READ_ALL_BYTES
-    code, output, errors = programs.attempt(
-        "restic", "--quiet", "check", *(("--read-data",) if everything else ())
-    )
+    code, output, errors = programs.attempt("restic", "--quiet", "check", *(("--read-data",) if everything else ()))
     if code:
         lines = [line for line in (output + "\n" + errors).splitlines() if line.strip()]
         telling = [

@@ -119,7 +119,9 @@ def _token(settings: Settings, words: str) -> tuple[str, bool]:
         return str(known["token"]), True
     token = uuid.uuid4().hex
     state.write(
-        settings.state, "restore", {"request": words, "token": token, "finished": False, "started": state.stamp(state.now())}
+        settings.state,
+        "restore",
+        {"request": words, "token": token, "finished": False, "started": state.stamp(state.now())},
     )
     return token, False
 

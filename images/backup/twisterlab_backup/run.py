@@ -7,7 +7,7 @@ import shutil
 import time
 from typing import Any
 
-from . import base, drill, live, repository, stage, state, throwaway
+from . import base, drill, repository, stage, state, throwaway
 from .errors import Fault, clean, say
 from .repository import Snapshot
 from .settings import Settings
@@ -24,7 +24,9 @@ def run(settings: Settings, reason: str = "") -> None:
         # a run that was killed is said by its start: nothing else of it is left
         interrupted = state.read(settings.state, "running")
         if interrupted:
-            say(f"the {interrupted.get('what')} that started {interrupted.get('started')} was killed: its rest is removed")
+            say(
+                f"the {interrupted.get('what')} that started {interrupted.get('started')} was killed: its rest is removed"
+            )
         last: dict[str, Any] = {"started": state.stamp(state.now()), "ok": False, "why": "", "reason": reason}
         state.write(settings.state, "running", {"what": "run", "started": last["started"]})
         try:
@@ -115,7 +117,13 @@ def drill_again(settings: Settings, name: str) -> None:
                 repository.prepare(settings)
                 snapshot = repository.pick(name, ("logical",) if name == "latest" else ("logical", "base"))
             except Fault as fault:
-                failed = {"ok": False, "why": clean(str(fault)), "ended": state.stamp(state.now()), "tables": 0, "rows": 0}
+                failed = {
+                    "ok": False,
+                    "why": clean(str(fault)),
+                    "ended": state.stamp(state.now()),
+                    "tables": 0,
+                    "rows": 0,
+                }
                 state.write(settings.state, "drill", failed)
                 raise
             result = drill.drill(settings, [snapshot], None)

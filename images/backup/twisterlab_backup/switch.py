@@ -74,7 +74,9 @@ def switch(connection: Connection, database: str, restored: str) -> str:
                 return old if there else ""
             except psycopg.errors.ObjectInUse as error:
                 if attempt == 9:
-                    raise Fault(f"The sessions of the database {database} do not end: stop what uses it and run this again.") from error
+                    raise Fault(
+                        f"The sessions of the database {database} do not end: stop what uses it and run this again."
+                    ) from error
                 time.sleep(0.5)
             except psycopg.Error as error:
                 raise Fault(f"The restored database cannot be put in place: {clean(str(error))}.") from error
