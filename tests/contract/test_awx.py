@@ -69,6 +69,8 @@ def _answer(option: _specs.Option) -> tuple[str, list[str], Any]:
     """What a survey must have for an input: type, choices, default."""
     if option.type == "bool":
         return "multiplechoice", ["true", "false"], "true" if option.default else "false"
+    if option.choices and option.type == "list":
+        return "multiselect", [str(item) for item in option.choices], "\n".join(option.default or [])
     if option.choices:
         return "multiplechoice", [str(item) for item in option.choices], option.default
     default = "" if option.default is None else option.default
