@@ -371,8 +371,9 @@ MISSING = {
 
 def no_collection(wanted: str) -> str:
     """Return the sentence for a controller's collection that is not installed."""
-    what = f"{wanted} is" if wanted else f"Neither {' nor '.join(COLLECTIONS)} is"
-    return f"{what} installed: run ansible-galaxy collection install {wanted or 'awx.awx:24.6.1'}, or use the Python package ansible 12, which carries awx.awx."
+    what = f"{wanted} is not installed" if wanted else f"Neither {' nor '.join(COLLECTIONS)} is installed"
+    carrier = "" if wanted == COLLECTIONS[1] else ", or use the Python package ansible 12, which carries awx.awx"
+    return f"{what}: run ansible-galaxy collection install {wanted or 'awx.awx:24.6.1'}{carrier}."
 
 
 #: What a module says, and the sentence for it; {host}, {api} and {reason} are filled in.

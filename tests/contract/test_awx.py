@@ -14,7 +14,7 @@ import pytest
 import yaml
 from ansible.release import __version__ as ansible_version
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_MAP
-from ansible_collections.twisterlab.platform.plugins.module_utils import _controller, _specs, _surveys
+from ansible_collections.twisterlab.platform.plugins.module_utils import _controller, _inputs, _specs, _surveys
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [path.stem for path in (ROOT / "awx").glob("*.yml")]
@@ -69,6 +69,8 @@ def _answer(option: _specs.Option) -> tuple[str, list[str], Any]:
     """What a survey must have for an input: type, choices, default."""
     if option.type == "bool":
         return "multiplechoice", ["true", "false"], "true" if option.default else "false"
+    if option.choices and option.type == "list":
+        return "multiselect", [str(item) for item in option.choices], "\n".join(option.default or [])
     if option.choices:
         return "multiplechoice", [str(item) for item in option.choices], option.default
     default = "" if option.default is None else option.default
@@ -214,3 +216,17 @@ def test_the_collection_of_the_image_is_the_one_of_the_ansible_package() -> None
     if _pins(ROOT / "requirements.txt")["ansible-core"] != ansible_version:
         pytest.skip("another Ansible than that of requirements.txt")
     assert collection["version"] == manifest["collection_info"]["version"]
+
+
+def test_what_a_job_is_handed_is_no_mistake_of_an_input() -> None:
+    """A controller adds these names to the extra vars of a job; one that looked like an input would be refused."""
+    handed = {"twister_release", "twister_urls", "twister_verified", "awx_job_id", "awx_user_name", "tower_job_id"}
+    handed |= {"awx_inventory_name", "awx_project_revision", "awx_job_template_name", "awx_workflow_job_id"}
+    inputs = _specs.load_inputs(_specs.collection_root())
+    assert _inputs.check(handed, {}, inputs, _inputs.Surroundings(images=_specs.image_names(ROOT))) == []
+    tasks = "".join(
+        (ROOT / "roles" / role / "tasks" / "main.yml").read_text(encoding="utf-8") for role in ("release", "verify")
+    )
+    assert set(re.findall(r"^      (twister_\w+):", tasks, re.MULTILINE)) == {
+        name for name in handed if "twister_" in name
+    }

@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from ansible_collections.twisterlab.platform.plugins.module_utils import _controller
+from ansible_collections.twisterlab.platform.plugins.plugin_utils import reporting
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -112,6 +114,21 @@ def test_a_playbook_needs_no_home_no_terminal_and_no_folder_of_its_own(tmp_path:
     assert "127.0.0.1" in text
     assert "Traceback" not in text
     assert _written() == before
+
+
+def test_a_user_without_a_home_and_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_arguments: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    def nameless() -> str:
+        raise OSError("No username set in the environment")
+
+    for name in ("TWISTERLAB_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(reporting.Path, "home", nobody)
+    monkeypatch.setattr(reporting.getpass, "getuser", nameless)
+    assert reporting.cache_folder(None) == Path(tempfile.gettempdir()) / ".cache" / "twisterlab"
+    assert reporting._user() == str(os.getuid())
 
 
 def _written() -> set[str]:
