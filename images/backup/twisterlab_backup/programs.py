@@ -56,11 +56,17 @@ def start(
     )
 
 
-def attempt(*command: str, env: Mapping[str, str] | None = None, folder: Path | None = None) -> tuple[int, str, str]:
-    """Run a program to its end; its exit code and what it said on stdout and stderr."""
+def attempt(
+    *command: str, env: Mapping[str, str] | None = None, folder: Path | None = None, seconds: float | None = None
+) -> tuple[int, str, str]:
+    """Run a program to its end, or for so many seconds; its exit code and what it said on stdout and stderr."""
     process = start(*command, env=env, folder=folder)
     try:
-        output, errors = process.communicate()
+        try:
+            output, errors = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, errors = process.communicate()
     except BaseException:
         process.kill()
         process.wait()

@@ -166,7 +166,7 @@ class Receiver:
     def _fetch(self, folder: Path) -> None:
         """A volume that is new takes the WAL of this server that the repository has, or the next upload would lack it."""
         with (
-            state.locked(self.settings.state, repository.USERS, shared=True, seconds=600),
+            state.locked(self.settings.state, repository.USERS, shared=True, seconds=repository.USERS_SECONDS),
             tempfile.TemporaryDirectory(dir=self.settings.backup) as place,
         ):
             found = [each for each in repository.snapshots() if each.kind == "wal"]
@@ -183,7 +183,7 @@ class Receiver:
         """Save the WAL; until when it is all there."""
         until = str(state.read(self.settings.state, "wal").get("systems", {}).get(self.system, ""))
         # `run` takes away restic's locks and prunes: not while this writes
-        with state.locked(self.settings.state, repository.USERS, shared=True, seconds=600):
+        with state.locked(self.settings.state, repository.USERS, shared=True, seconds=repository.USERS_SECONDS):
             tags = {"system": self.system, **({"until": until} if until else {})}
             repository.save("wal", folder, tags)
             repository.keep_newest_wal(self.system)

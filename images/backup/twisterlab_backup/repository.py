@@ -17,6 +17,9 @@ HOST = "twisterlab"
 READ_ALL_BYTES = 5 * 1024**3
 #: A shared hold of this lock keeps others from taking away restic's own locks.
 USERS = "lock-repository"
+USERS_SECONDS = 600.0
+#: restic itself tries for a quarter of an hour.
+OPEN_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -46,29 +49,35 @@ def _restic(*arguments: str, what: str) -> str:
     return programs.run("restic", "--quiet", *arguments, what=what)
 
 
-def prepare(settings: Settings) -> None:
-    """Make the repository if there is none, and take away locks that killed processes left.
+def prepare(settings: Settings, *, make: bool = False) -> None:
+    """Open the repository, make it if there is none, and take away locks that killed processes left.
 
     The caller holds the lock of the state, so nobody but `serve` uses the repository, and that holds a lock of its own.
 
+    Args:
+        settings: the settings.
+        make: whether a repository that is not there is made.
+
     Raises:
-        Fault: it cannot be reached or its password is another one.
+        Fault: it cannot be reached, is not there or its password is another one.
     """
-    with state.locked(settings.state, USERS):
-        if not settings.remote:
-            Path(settings.repository).mkdir(parents=True, exist_ok=True)
-        # each call of restic costs half a second of key derivation: this one also tells whether there is a repository
-        code, _, errors = programs.attempt("restic", "--quiet", "unlock", "--remove-all")
-        if code and ("wrong password" in errors or "no key found" in errors):
-            raise Fault(
-                "The repository has another password: put the one it was made with into backup_repository_password."
-            )
-        if code:
-            said = errors.lower()
-            if "config" not in said and "does not exist" not in said:
-                raise Fault(f"The repository cannot be opened: {programs.last_words(errors)}.")
-            _restic("init", what="A new repository cannot be made")
-            say("made a new repository")
+    with state.locked(settings.state, USERS, seconds=USERS_SECONDS):
+        # first of all: where there is nothing, any other command of restic tries again for a quarter of an hour
+        if make and state.read(settings.state, "address").get("repository") != settings.repository:
+            if not settings.remote:
+                Path(settings.repository).mkdir(parents=True, exist_ok=True)
+            code, _, errors = programs.attempt("restic", "--quiet", "init", seconds=OPEN_SECONDS)
+            if code and "already" not in errors:
+                raise Fault(f"A new repository cannot be made: {programs.last_words(errors)}.")
+            state.write(settings.state, "address", {"repository": settings.repository})
+            say("the repository was there" if code else "made a new repository")
+        code, _, errors = programs.attempt("restic", "--quiet", "unlock", "--remove-all", seconds=OPEN_SECONDS)
+    if code and ("wrong password" in errors or "no key found" in errors):
+        raise Fault(
+            "The repository has another password: put the one it was made with into backup_repository_password."
+        )
+    if code:
+        raise Fault(f"The repository cannot be opened: {programs.last_words(errors) or 'restic said nothing'}.")
 
 
 def save(kind: str, folder: Path, tags: dict[str, str]) -> Snapshot:
@@ -202,7 +211,7 @@ def thin_out(settings: Settings, systems: set[str]) -> list[Snapshot]:
     # a base costs all the WAL since: what stands for weeks and months is the logical copy alone
     short = {name: number for name, number in settings.keep.items() if name in ("last", "hourly", "daily") and number}
     kinds = {"logical": settings.keep, "base": short or {"last": 1}}
-    with state.locked(settings.state, USERS):
+    with state.locked(settings.state, USERS, seconds=USERS_SECONDS):
         for kind, keep in kinds.items():
             words = [word for name, number in keep.items() if number for word in (f"--keep-{name}", str(number))]
             _restic(

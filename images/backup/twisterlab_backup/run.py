@@ -50,7 +50,7 @@ def run(settings: Settings, reason: str = "") -> None:
 
 
 def _run(settings: Settings, last: dict[str, Any]) -> None:
-    repository.prepare(settings)
+    repository.prepare(settings, make=True)
     made: list[Snapshot] = []
     folder = settings.work / "logical"
     manifest = stage.stage(settings, folder)
