@@ -29,10 +29,10 @@ def playbooks(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "playbooks").glob("*.yml"))
 
 
-def reached(root: Path, playbook: str) -> str:
-    """Return the text of a playbook, of the task files that it imports and of every role that it reaches, but for their declarations."""
+def reached(root: Path, playbook: str) -> tuple[str, set[str]]:
+    """Return the text of a playbook, of the task files that it imports and of every role that it reaches, but for their declarations; and those roles."""
     start = root / "playbooks" / f"{playbook}.yml"
-    texts, seen, todo = [], set(), [start]
+    texts, roles, seen, todo = [], set(), set(), [start]
     while todo:
         path = todo.pop()
         if path in seen or not path.is_file():
@@ -45,15 +45,17 @@ def reached(root: Path, playbook: str) -> str:
         for role in _ROLE.findall(text):
             # The shared role is reached by all and declares what each of them reads.
             if role != "twisterlab":
+                roles.add(role)
                 todo += (root / "roles" / role).glob("[!md]*/*.yml")
                 todo += (root / "roles" / role).glob("templates/*")
-    return "\n".join(texts)
+    return "\n".join(texts), roles
 
 
 def inputs_of(root: Path, playbook: str) -> dict[str, Option]:
-    """Return the inputs that a playbook reads, by name."""
-    words = set(re.findall(r"\w+", reached(root, playbook)))
-    return {option.name: option for option in role_options(root) if option.name in words}
+    """Return the inputs that a playbook reads, or that a role of it declares, by name."""
+    text, roles = reached(root, playbook)
+    words = set(re.findall(r"\w+", text))
+    return {option.name: option for option in role_options(root) if option.name in words or option.role in roles}
 
 
 def asked(playbook: str, survey: Mapping[str, Any], inputs: Mapping[str, Option]) -> Iterator[Option]:

@@ -88,7 +88,7 @@ def test_a_question_is_an_input_of_the_playbook_that_it_starts(playbook: str, qu
     assert (question["type"], question["choices"], question["default"]) == (kind, choices, default)
     assert type(question["default"]) is type(default)
     # Somebody reads it: the playbook, or a role that it names.
-    text = _surveys.reached(ROOT, playbook)
+    text, _roles = _surveys.reached(ROOT, playbook)
     assert re.search(rf"\b{option.name}\b", text)
     # The shared role is a dependency of the others.
     assert option.role == "twisterlab" or f"twisterlab.platform.{option.role}" in text
