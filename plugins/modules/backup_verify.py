@@ -72,11 +72,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.twisterlab.platform.plugins.module_utils import _backup_job as jobs
 from ansible_collections.twisterlab.platform.plugins.module_utils import _backup_verify as backup
-from ansible_collections.twisterlab.platform.plugins.module_utils import _checks, _health, _kube, _reach, _status, _web
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds as kinds
+from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _look, _web
 from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import FAILED, SKIPPED, Check
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
@@ -123,25 +122,7 @@ def state(web: _web.Web) -> dict[str, Any]:
 
 def main() -> None:
     """Verify."""
-    module = AnsibleModule(
-        argument_spec=_kube.argument_spec(
-            namespace={"type": "str", "default": "twisterlab"},
-            timeout={"type": "float", "default": 10.0},
-            conclude={"type": "bool", "default": True},
-        ),
-        supports_check_mode=True,
-    )
-    if _kube.IMPORT_ERROR or _reach.IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=_kube.IMPORT_ERROR or _reach.IMPORT_ERROR)
-    _kube.hide(module)
-    namespace = module.params["namespace"]
-    try:
-        cluster = _kube.Cluster(module.params)
-        hide = _health.redactor(cluster, namespace)
-        checks = [_status.redacted(check.data(), hide) for check in look(cluster, namespace, module.params["timeout"])]
-    except PlatformError as error:
-        module.fail_json(msg=str(error), checks=[])
-    _checks.leave(module, checks)
+    _look.answer(look)
 
 
 if __name__ == "__main__":

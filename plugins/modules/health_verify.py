@@ -69,12 +69,11 @@ checks:
 import time
 from dataclasses import replace
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.twisterlab.platform.plugins.module_utils import (
     _checks,
     _health,
     _kube,
-    _reach,
+    _look,
     _secrets,
     _status,
     _web,
@@ -84,7 +83,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds 
 from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
 from ansible_collections.twisterlab.platform.plugins.module_utils._api import each
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import Check
-from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, PlatformError
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError
 
 
 def look(cluster: _kube.Cluster, namespace: str, timeout: float) -> list[Check]:
@@ -140,25 +139,7 @@ def secret(cluster: _kube.Cluster, namespace: str, others: list[objects.Object])
 
 def main() -> None:
     """Verify."""
-    module = AnsibleModule(
-        argument_spec=_kube.argument_spec(
-            namespace={"type": "str", "default": "twisterlab"},
-            timeout={"type": "float", "default": 10.0},
-            conclude={"type": "bool", "default": True},
-        ),
-        supports_check_mode=True,
-    )
-    if _kube.IMPORT_ERROR or _reach.IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=_kube.IMPORT_ERROR or _reach.IMPORT_ERROR)
-    _kube.hide(module)
-    namespace = module.params["namespace"]
-    try:
-        cluster = _kube.Cluster(module.params)
-        hide = _health.redactor(cluster, namespace)
-        checks = [_status.redacted(check.data(), hide) for check in look(cluster, namespace, module.params["timeout"])]
-    except PlatformError as error:
-        module.fail_json(msg=str(error), checks=[])
-    _checks.leave(module, checks)
+    _look.answer(look)
 
 
 if __name__ == "__main__":

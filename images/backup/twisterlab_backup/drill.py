@@ -101,10 +101,18 @@ def _postgres(settings: Settings, inside: Path, about: dict[str, Any]) -> None:
     folder.mkdir()
     throwaway.initdb(folder / "data")
     with throwaway.postgres(folder / "data") as where:
-        words = [word for name, value in where.items() for word in (f"--{stage._LONG[name]}", value)]
         # a member of CREATEROLE of its own would be refused: the roles are made by a superuser, as they were
         programs.run(
-            *("psql", "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--output", "/dev/null", *words),
+            *(
+                "psql",
+                "--no-psqlrc",
+                "--quiet",
+                "--set",
+                "ON_ERROR_STOP=1",
+                "--output",
+                "/dev/null",
+                *programs.server(where),
+            ),
             *("--dbname", "postgres", "--file", str(_roles_of_anyone(inside / stage.ROLES, folder))),
             what="The roles cannot be restored",
         )
@@ -136,9 +144,8 @@ def load(settings: Settings, dump: Path, database: str, where: dict[str, str] | 
     Raises:
         Fault: pg_restore failed.
     """
-    words = [word for name, value in (where or {}).items() for word in (f"--{stage._LONG[name]}", value)]
     programs.run(
-        *("pg_restore", "--exit-on-error", f"--jobs={settings.jobs}", "--no-password", *words),
+        *("pg_restore", "--exit-on-error", f"--jobs={settings.jobs}", "--no-password", *programs.server(where)),
         *("--dbname", database, str(dump)),
         what="The dump cannot be loaded",
     )

@@ -15,6 +15,8 @@ from typing import IO
 from .errors import Fault, clean
 
 _PR_SET_PDEATHSIG = 1
+#: An option that is not called as libpq calls it.
+_LONG = {"user": "username"}
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -72,6 +74,21 @@ def attempt(
         process.wait()
         raise
     return process.returncode, output.decode(errors="replace"), errors.decode(errors="replace")
+
+
+def end(process: subprocess.Popen[bytes], number: int, seconds: float = 20) -> None:
+    """Ask a program to end by a signal, and end it when it does not."""
+    process.send_signal(number)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def server(where: Mapping[str, str] | None) -> list[str]:
+    """The options by which a program of Postgres finds another server than that of the environment: host, port, user."""
+    return [word for name, value in (where or {}).items() for word in (f"--{_LONG.get(name, name)}", value)]
 
 
 def last_words(text: str, lines: int = 2) -> str:

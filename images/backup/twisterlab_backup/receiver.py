@@ -88,12 +88,7 @@ class Receiver:
                     self._poll()
                     self._stop.wait(0.5 if not self.streaming else POLL)
             finally:
-                process.send_signal(signal.SIGINT)
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+                programs.end(process, signal.SIGINT)
             errors.seek(0)
             said = errors.read().decode(errors="replace")
         if self._stop.is_set():

@@ -86,16 +86,19 @@ def dump(settings: Settings, target: Path, snapshot: str, where: dict[str, str] 
         Fault: pg_dump failed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    named = [word for name, value in (where or {}).items() for word in (f"--{_LONG[name]}", value)]
     programs.run(
-        *("pg_dump", "--format=directory", "--compress=0", f"--jobs={settings.jobs}", "--no-password", *named),
+        *(
+            "pg_dump",
+            "--format=directory",
+            "--compress=0",
+            f"--jobs={settings.jobs}",
+            "--no-password",
+            *programs.server(where),
+        ),
         *((f"--snapshot={snapshot}",) if snapshot else ()),
         *("--file", str(target), settings.database),
         what="The database cannot be dumped",
     )
-
-
-_LONG = {"host": "host", "port": "port", "user": "username"}
 
 
 def database(connection: live.Connection) -> dict[str, Any]:

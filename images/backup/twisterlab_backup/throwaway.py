@@ -118,12 +118,7 @@ def postgres(
                 time.sleep(0.1)
             yield where
         finally:
-            process.send_signal(signal.SIGQUIT)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            programs.end(process, signal.SIGQUIT)
 
 
 def _ready(socket: Path) -> bool:
