@@ -86,7 +86,7 @@ stage_kind() {
     if [ "$status" != 0 ]; then
         # The clean-up comes after the failure and would be all that a cut log shows.
         echo "=== what failed (all of it: $log)"
-        grep --extended-regexp --before-context=2 --after-context=25 '(fatal|failed): \[|idempotence.*failed|CRITICAL' "$log" | grep --invert-match 'FAILED - RETRYING' | cut --characters=1-800 | tail --lines=60
+        scripts/first_failure.awk "$log"
     fi
     return "$status"
 }

@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.twisterlab.platform.plugins.module_utils import _forward
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import Refused
 from ansible_collections.twisterlab.platform.plugins.plugin_utils.answers import AnsweringAction
-from ansible_collections.twisterlab.platform.plugins.plugin_utils.cluster_action import held_signals
+from ansible_collections.twisterlab.platform.plugins.plugin_utils.cluster_action import held_signals, playbook_pid
 
 
 class ActionModule(AnsweringAction):
@@ -31,8 +31,6 @@ class ActionModule(AnsweringAction):
             self.show(task_vars, _forward.screen(str(arguments.get("namespace", "twisterlab")), told), told, {})
             return result
         found = [_forward.Way(*(item[name] for name in ("service", "component", "port", "local"))) for item in told]
-        # The playbook may be gone without a word to its worker.
-        playbook = os.getppid()
         try:
             with held_signals() as came, _forward.opened(shlex.split(kubectl), found) as running:
                 lines = [
@@ -40,7 +38,7 @@ class ActionModule(AnsweringAction):
                     *(f"  {way.service}  {way.address}" for way in found),
                 ]
                 self.show(task_vars, lines, told, {})
-                ended = _forward.hold(running, seconds, lambda: bool(came) or os.getppid() != playbook)
+                ended = _forward.hold(running, seconds, lambda: bool(came) or os.getppid() != playbook_pid())
         except Refused as error:
             return {**result, "failed": True, "msg": str(error)}
         if ended:

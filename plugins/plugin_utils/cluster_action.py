@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import multiprocessing
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
@@ -41,6 +43,12 @@ def held_signals() -> Iterator[list[int]]:
             os.kill(os.getpid(), came[0])
 
 
+def playbook_pid() -> int:
+    """The process that the user started: an action runs in a fork of it, whose parent becomes another when it is killed."""
+    started_by = multiprocessing.parent_process()
+    return (started_by.pid if started_by else None) or os.getppid()
+
+
 class ClusterAction(ActionBase):
     """An action that runs a module of the same name, perhaps several times."""
 
@@ -56,8 +64,7 @@ class ClusterAction(ActionBase):
                 user = getpass.getuser()
             except (KeyError, OSError):
                 user = str(os.getuid())
-        # Actions run in a fork of the process that the user started.
-        pid = os.getppid()
+        pid = playbook_pid()
         found = _lease.holder_of(
             str(user), socket.gethostname(), pid, self.host(task_vars), _lease.process_started(pid)
         )
@@ -114,7 +121,13 @@ class ClusterAction(ActionBase):
         }
 
     def call(self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Run one of our modules."""
+        """Run one of our modules.
+
+        Raises:
+            AnsibleActionFail: the playbook was killed; who runs it again must not meet this one's doings.
+        """
+        if os.getppid() != playbook_pid():
+            raise AnsibleActionFail("The playbook was killed, so this worker of it does nothing any more.")
         result = self._execute_module(
             module_name=f"twisterlab.platform.{name}",
             module_args={**self.authentication(), **arguments},

@@ -1,0 +1,15 @@
+#!/usr/bin/awk -f
+# Prints the failure that ended a run of Molecule: the task, the beginning of what it said, and its end.
+/^(TASK|RUNNING HANDLER) \[/ { task = $0 }
+/^(fatal|failed): \[/ && !/FAILED - RETRYING/ { failed = task; count = 0; open = 1 }
+/^(PLAY RECAP|TASK \[|PLAY \[)/ { open = 0 }
+/^(CRITICAL|ERROR) / { critical = $0; exit }
+open { lines[++count] = substr($0, 1, 800) }
+END {
+    print failed
+    for (number = 1; number <= count; number++) {
+        if (number <= 8 || number > count - 40) print lines[number]
+        else if (number == 9) print "    […]"
+    }
+    print critical
+}
