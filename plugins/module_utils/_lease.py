@@ -172,7 +172,9 @@ class Lease:
 
         Raises:
             Refused: somebody else holds it, or took it in this very moment.
+            LeaseLost: the playbook of this run was killed.
         """
+        self.check()
         for _turn in range(4):
             lease = self._api.get(kinds.LEASE, LEASE_NAME, self._namespace)
             action = verdict(lease, self._me, self._api.now(), self._dead)
@@ -235,7 +237,13 @@ class Lease:
             self._thread = None
 
     def check(self) -> None:
-        """Raise what the renewing thread met, before the next write."""
+        """Raise what the renewing thread met, before the next write.
+
+        Raises:
+            LeaseLost: another run took it over, or may at once: the playbook of this run was killed.
+        """
+        if self._dead(self._me.identity, self._me.run):
+            raise LeaseLost(f"The playbook of this run ({self._me.identity}) was killed, so nothing more is done for it.")
         if self.lost:
             raise self.lost
 

@@ -77,6 +77,18 @@ def test_a_dead_process_of_this_machine_is_taken_over_at_once() -> None:
     assert lease_of(found, ME, dead=lambda identity, run: identity == BOB.identity).acquire() == "take"
 
 
+def test_a_module_that_outlives_its_playbook_neither_writes_nor_holds_on() -> None:
+    found = cluster()
+    killed: set[str] = set()
+    mine = lease_of(found, ME, dead=lambda identity, run: identity in killed)
+    mine.acquire()
+    killed.add(ME.identity)
+    for again in (mine.check, mine.renew, mine.acquire):
+        with pytest.raises(LeaseLost, match=r"The playbook of this run \(ann@here pid=12\) was killed"):
+            again()
+    assert lease_of(found, BOB, dead=lambda identity, run: identity in killed).acquire() == "take"
+
+
 def test_the_same_process_for_two_hosts_of_an_inventory_is_two_runs() -> None:
     found = cluster()
     lease_of(found, _lease.holder_of("ann", "here", 12, "one", "777")).acquire()
