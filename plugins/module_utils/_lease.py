@@ -243,7 +243,9 @@ class Lease:
             LeaseLost: another run took it over, or may at once: the playbook of this run was killed.
         """
         if self._dead(self._me.identity, self._me.run):
-            raise LeaseLost(f"The playbook of this run ({self._me.identity}) was killed, so nothing more is done for it.")
+            raise LeaseLost(
+                f"The playbook of this run ({self._me.identity}) was killed, so nothing more is done for it."
+            )
         if self.lost:
             raise self.lost
 
