@@ -1,5 +1,7 @@
 #!/usr/bin/awk -f
 # Prints the failure that ended a run of Molecule: the task, the beginning of what it said, and its end.
+# On a terminal Molecule colours the lines and draws a line beside them.
+{ gsub(/\033\[[0-9;]*m/, ""); sub(/^  │ ?/, "") }
 /^(TASK|RUNNING HANDLER) \[/ { task = $0 }
 /^(fatal|failed): \[/ && !/FAILED - RETRYING/ { failed = task; count = 0; open = 1 }
 /^(PLAY RECAP|TASK \[|PLAY \[)/ { open = 0 }

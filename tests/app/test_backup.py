@@ -255,6 +255,17 @@ def test_one_wrong_byte_in_the_repository_is_noticed(copied: Backup) -> None:
     copied.left_nothing()
 
 
+def test_where_a_damaged_repository_was_another_is_begun(copied: Backup) -> None:
+    flip(copied)
+    place = copied.folder / "backup" / "repository"
+    place.rename(place.with_name("repository-damaged"))
+    assert "Is there a repository" in copied.run("drill", code=1)
+    said = copied.run("run", BACKUP_PARTS="grafana")
+    assert "made a new repository" in said
+    assert copied.last("drill")["ok"] is True
+    assert len(copied.list()["snapshots"]) == 1
+
+
 def test_a_manifest_that_says_something_else_fails_the_drill(copied: Backup) -> None:
     snapshot = copied.last()["snapshot"]
     copied.restic("restore", snapshot, "--target", str(copied.folder / "out"))

@@ -49,6 +49,13 @@ def _restic(*arguments: str, what: str) -> str:
     return programs.run("restic", "--quiet", *arguments, what=what)
 
 
+def _is_made(settings: Settings) -> bool:
+    """Whether there is one: a folder shows it; of a store it is kept in mind, as restic asks an empty one for a quarter of an hour."""
+    if settings.remote:
+        return state.read(settings.state, "address").get("repository") == settings.repository
+    return (Path(settings.repository) / "config").is_file()
+
+
 def prepare(settings: Settings, *, make: bool = False) -> None:
     """Open the repository, make it if there is none, and take away locks that killed processes left.
 
@@ -62,8 +69,7 @@ def prepare(settings: Settings, *, make: bool = False) -> None:
         Fault: it cannot be reached, is not there or its password is another one.
     """
     with state.locked(settings.state, USERS, seconds=USERS_SECONDS):
-        # first of all: where there is nothing, any other command of restic tries again for a quarter of an hour
-        if make and state.read(settings.state, "address").get("repository") != settings.repository:
+        if make and not _is_made(settings):
             if not settings.remote:
                 Path(settings.repository).mkdir(parents=True, exist_ok=True)
             code, _, errors = programs.attempt("restic", "--quiet", "init", seconds=OPEN_SECONDS)
