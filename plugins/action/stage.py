@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from ansible_collections.twisterlab.platform.plugins.module_utils._errors import
 
 #: Templates that several roles share, for names that the calling role does not have.
 SHARED = Path(__file__).resolve().parents[2] / "roles" / "twisterlab" / "templates"
+#: The names of what roles derive (vars/main.yml).
+DERIVED = re.compile(r"\b__[a-z]\w*")
 ARGUMENTS = {
     "component": {"type": "str", "required": True},
     "enabled": {"type": "bool", "default": True},
@@ -52,6 +55,7 @@ class ActionModule(ActionBase):
     def _stage(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         component, enabled, dest = arguments["component"], arguments["enabled"], arguments["dest"]
         variables = {**task_vars, **arguments["values"]}
+        self._settled: set[str] = set()
         rendered = [(name, self._render(name, variables)) for name in arguments["templates"]] if enabled else []
         declarations = arguments["secrets"] if enabled else []
         sealed = arguments["sealed"] if enabled else []
@@ -84,12 +88,29 @@ class ActionModule(ActionBase):
                 raise
             return str(SHARED / name)
 
+    def _settle(self, text: str, variables: dict[str, Any]) -> None:
+        """Put the values of derived variables into the place of their expressions: Ansible compiles an expression each time that it is used."""
+        for name in sorted(set(DERIVED.findall(text))):
+            expression = variables.get(name)
+            inside = expression if isinstance(expression, str) else json.dumps(expression, default=str)
+            if expression is None or "{" not in inside or name in self._settled:
+                continue
+            self._settled.add(name)
+            self._settle(inside, variables)
+            try:
+                templar = self._templar.copy_with_new_env(available_variables=variables)
+                variables[name] = templar.template(expression)
+            except AnsibleError:
+                # A branch that is not taken may use it; one that is says what is wrong.
+                continue
+
     def _render(self, name: str, task_vars: dict[str, Any]) -> list[dict[str, Any]]:
         try:
             source = self._find(name)
             text = trust_as_template(self._loader.get_text_file_contents(source))
         except AnsibleError as error:
             raise AnsibleActionFail(f"Template {name} cannot be read: {error}") from error
+        self._settle(text, task_vars)
         search_path = []
         for part in [*task_vars.get("ansible_search_path", []), self._loader.get_basedir(), str(Path(source).parent)]:
             search_path += [str(Path(part) / "templates"), str(part)]

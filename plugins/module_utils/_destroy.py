@@ -23,6 +23,9 @@ DATA = "the next deploy finds its data in it"
 RIGHTS = "made by playbooks/bootstrap.yml; the next deploy needs it"
 UNSEEN = "these credentials may not see them; whoever ran playbooks/bootstrap.yml can remove them with destroy.yml"
 FORBIDDEN = "these credentials may not delete it; whoever ran playbooks/bootstrap.yml can, with the same command"
+#: The pods of our Cluster, which do not carry our labels.
+_INSTANCES = ",".join(f"{key}={value}" for key, value in objects.INSTANCES.items())
+_GONE = ((kinds.CLAIM, objects.OURS_SELECTOR), (kinds.POD, _INSTANCES), (kinds.CLAIM, _INSTANCES))
 # What Kubernetes itself puts into every namespace, or derives from other objects.
 DERIVED_KINDS = ("Event", "Endpoints", "EndpointSlice", "ReplicaSet", "ControllerRevision", "PodMetrics", "Lease")
 SYSTEM_OBJECTS = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
@@ -123,7 +126,7 @@ class Destroy:
         live = _plan.inventory(self._api, self._namespace, [])
         rights = self._rights(live)
         rest = [obj for obj in live.live.values() if obj not in rights]
-        if any(self._kind(obj).prunable and not objects.is_kept(obj) for obj in rest):
+        if any(self._kind(obj).prunable and not objects.is_kept(obj) for obj in rest) or self._awake(live):
             return True
         if self._api.list(kinds.POD, self._namespace, labels=objects.OURS_SELECTOR, metadata_only=True):
             return True
@@ -167,6 +170,7 @@ class Destroy:
         if kinds.CLUSTER_ROLE.name in live.unseen:
             self._result.kept.append((f"ClusterRoles of namespace {self._namespace}", UNSEEN))
         self._delete(gone)
+        self._put_to_sleep(live)
         if not self._await_pods(deadline):
             return
         data = self._data(live)
@@ -176,7 +180,7 @@ class Destroy:
             self._result.kept += [(objects.title(obj), DATA) for obj in data]
             return
         self._delete(data)
-        if not self._await_gone(kinds.CLAIM, deadline):
+        if not all(self._await_gone(kind, deadline, labels) for kind, labels in _GONE):
             return
         self._remove_namespace(namespace, deadline)
 
@@ -195,9 +199,23 @@ class Destroy:
             return False
         return self._kind(obj).prunable
 
+    @staticmethod
+    def _awake(live: _plan.Inventory) -> list[Object]:
+        """The Clusters of CloudNativePG that run."""
+        clusters = [obj for obj in live.live.values() if obj.get("kind") == kinds.CLUSTER.name]
+        return [obj for obj in clusters if objects.notes(obj).get(objects.HIBERNATION) != "on"]
+
+    def _put_to_sleep(self, live: _plan.Inventory) -> None:
+        """End the pods of what would take its volumes with it; its operator does it."""
+        for obj in self._awake(live):
+            patch = {"metadata": {"annotations": {objects.HIBERNATION: "on"}}}
+            if not self._check and not self._purge:
+                self._api.merge(kinds.CLUSTER, objects.name(obj), self._namespace, patch)
+
     def _data(self, live: _plan.Inventory) -> list[Object]:
-        """Volumes' claims, the Secrets and the release records."""
-        found = [obj for obj in live.live.values() if obj.get("kind") == "PersistentVolumeClaim"]
+        """Volumes' claims, Clusters with theirs, the Secrets and the release records."""
+        kept = (kinds.CLAIM.name, kinds.CLUSTER.name)
+        found = [obj for obj in live.live.values() if obj.get("kind") in kept]
         for name in (_secrets.SECRET_NAME, *_sealed.NAMES):
             secret = self._api.get(kinds.SECRET, name, self._namespace)
             if secret is not None and objects.is_ours(secret):
@@ -232,12 +250,15 @@ class Destroy:
         return self._api.kind(obj["apiVersion"], obj["kind"])
 
     def _await_pods(self, deadline: float) -> bool:
-        return self._await_gone(kinds.POD, deadline)
+        # In a purge they go with their Cluster, later.
+        return self._await_gone(kinds.POD, deadline) and (
+            self._purge or self._await_gone(kinds.POD, deadline, _INSTANCES)
+        )
 
-    def _await_gone(self, kind: Kind, deadline: float) -> bool:
-        """Wait until nothing of ours of a kind is left; False when the time of this call is up."""
+    def _await_gone(self, kind: Kind, deadline: float, labels: str = objects.OURS_SELECTOR) -> bool:
+        """Wait until nothing of a kind with these labels is left; False when the time of this call is up."""
         while not self._check:
-            found = self._api.list(kind, self._namespace, labels=objects.OURS_SELECTOR, metadata_only=True)
+            found = self._api.list(kind, self._namespace, labels=labels, metadata_only=True)
             self._result.left = [objects.title(obj) for obj in found]
             if not found:
                 return True

@@ -20,6 +20,8 @@ TCP, UDP = "TCP", "UDP"
 DNS, API_SERVER, NODES, INGRESS, LOAD = "dns", "kubernetes", "nodes", "ingress", "verify-load"
 #: The nightly pod of role ingress.
 RENEWAL = "certificate-renewal"
+#: Where CloudNativePG runs Postgres: its operator, and the port at which an instance says how it is.
+OPERATOR, STATUS_PORT = "cloudnativepg", 8000
 KUBELET_PORT = 10250
 ANYWHERE = ("0.0.0.0/0", "::/0")
 #: The label by which every namespace is known.
@@ -167,6 +169,7 @@ class _Maker:
     def map(self) -> Map:
         """Everything, in the order of the tiers."""
         self._applications()
+        self._instances()
         self._exporters()
         self._monitoring()
         self._alerts()
@@ -189,6 +192,10 @@ class _Maker:
             labels = _labels.labels(component, workload, namespace=self.namespace)
             alone = sum(row[2] == component for row in _TIERS) == 1
             selects = {label: value for label, value in labels.items() if not (alone and label == objects.NAME)}
+            if name == "postgres" and self._is_cluster():
+                # Its pods are the operator's; these labels have no part in choosing the primary.
+                labels = {objects.INSTANCE: self.namespace, **objects.INSTANCES}
+                selects = dict(objects.INSTANCES)
             inside = self.given[key]["port"] if name in APPLICATIONS else port
             yield Tier(name, workload, labels, selects, port, int(inside))
         if self.enabled.get("renewal"):
@@ -286,6 +293,19 @@ class _Maker:
             port = url.port or (80 if url.scheme == "http" else 443)
             ports = self._outside("backup-store", url.hostname, port, self.own["backup_cidrs"])
             self._add("backup", "backup-store", "repository", ports)
+
+    def _is_cluster(self) -> bool:
+        return self.given["postgres"].get("mode") == OPERATOR
+
+    def _instances(self) -> None:
+        """Those of a Cluster copy from each other, ask each other, keep their state in the API server, and are asked by the operator."""
+        if "postgres" not in self.tiers or not self._is_cluster():
+            return
+        namespace = self.given["postgres"]["operator_namespace"]
+        self.peers[OPERATOR] = Peer(OPERATOR, (_namespaced(namespace),), namespaces=(namespace,))
+        self._add("postgres", "postgres", "replication", ((TCP, self.tiers["postgres"].pod_port), (TCP, STATUS_PORT)))
+        self._add(OPERATOR, "postgres", "state of instances", ((TCP, STATUS_PORT),))
+        self._cluster("postgres", "state of instances")
 
     def _exporters(self) -> None:
         self._add("postgres-exporter", "postgres", "measures")

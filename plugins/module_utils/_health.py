@@ -21,11 +21,12 @@ from ._record import Records
 
 OURS: tuple[Kind, ...] = (
     kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.DAEMON_SET, kinds.JOB, kinds.CLAIM, kinds.AUTOSCALER,
+    kinds.CLUSTER,
 )  # fmt: skip
 # Pods and ReplicaSets are found through their owners: a user's own pod labels must not hide them.
 ALL: tuple[Kind, ...] = (kinds.REPLICA_SET, kinds.POD)
 # What a role without many rights may be forbidden to list; its state is then not judged.
-OPTIONAL = ("Job", "DaemonSet", "HorizontalPodAutoscaler")
+OPTIONAL = ("Job", "DaemonSet", "HorizontalPodAutoscaler", "Cluster")
 POLL_SECONDS = 2.0
 # A change is not reported before the module has run this long: each report costs a process.
 BATCH_SECONDS = 4.0

@@ -54,7 +54,7 @@ DEFAULTS = frozenset(
     ]
 )
 #: Keys of the Secret that are made from others, so they repeat them; the salt is nobody's password.
-_MADE = re.compile(r"url|conf$|_previous$|^salt|_login$|login_")
+_MADE = re.compile(r"url|conf$|_sql$|_previous$|^salt|_login$|login_")
 _FLOATING = re.compile(r"(?::latest|/[^:@]+|^[^:@/]+)$")
 
 #: Asks a Service's port for a path by HTTP; the status it answers with.
@@ -108,7 +108,7 @@ def probes(snapshot: Snapshot) -> list[Check]:
     found = []
     for obj in ours(snapshot):
         lacking, kinds = [], []
-        for item in objects.pod_spec(obj).get("containers") or []:
+        for item in _status.pod_spec(snapshot, obj).get("containers") or []:
             for probe in ("readinessProbe", "livenessProbe"):
                 if probe in item:
                     kinds.append(f"{item.get('name')} {probe.removesuffix('Probe')} by {_way(item[probe])}")
@@ -134,7 +134,10 @@ def images(snapshot: Snapshot) -> list[Check]:
     """Every workload runs the images that it names, each of a fixed version."""
     found = []
     for obj in ours(snapshot):
-        named = {str(item.get("name")): str(item.get("image")) for item in objects.containers(objects.pod_spec(obj))}
+        named = {
+            str(item.get("name")): str(item.get("image"))
+            for item in objects.containers(_status.pod_spec(snapshot, obj))
+        }
         floating = [image for image in named.values() if _FLOATING.search(image)]
         other = sorted(
             f"{objects.name(pod)} runs {item.get('image')}"

@@ -49,6 +49,14 @@ MOUNT_REASONS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 PROVISION_SECONDS = 60.0
 # The kubelet has tried for a while already when it says that a registry does not answer.
 PULL_SHARE = 0.6
+#: Of CloudNativePG: what is well, and what does not pass by itself.
+HEALTHY_CLUSTER = "Cluster in healthy state"
+BROKEN_CLUSTER = (
+    "Cluster is unrecoverable and needs manual intervention",
+    "Cluster has incomplete or invalid image catalog",
+    "Unable to create required cluster objects",
+    "Invalid cluster definition",
+)
 # A service is not reachable the instant its pod becomes ready.
 SETTLE_SECONDS = 2
 
@@ -140,6 +148,8 @@ class Judge:
             yield self._stateful_set(obj)
         for obj in self._ours("DaemonSet"):
             yield self._daemon_set(obj)
+        for obj in self._ours("Cluster"):
+            yield self._cluster(obj)
         for obj in self._ours("Job"):
             if not objects.owner(obj):
                 yield self._job(obj)
@@ -243,6 +253,27 @@ class Judge:
         refused = self._failed_create(obj) if len(pods) < wanted else None
         return refused or self._join(obj, WAITING, f"{min(available, updated)} of {wanted} nodes ready", broken)
 
+    def _cluster(self, obj: Object) -> Check:
+        """Postgres as CloudNativePG runs it; the phase is in its operator's words."""
+        if objects.notes(obj).get(objects.HIBERNATION) == "on":
+            return self._check(obj, READY, "it sleeps, its volumes stay")
+        wanted, status = int((obj.get("spec") or {}).get("instances") or 1), obj.get("status") or {}
+        phase, ready = str(status.get("phase") or ""), int(status.get("readyInstances") or 0)
+        if phase == HEALTHY_CLUSTER and ready >= wanted:
+            return self._check(obj, READY)
+        why = f"{ready} of {wanted} instances ready"
+        if not phase:
+            return self._check(obj, WAITING, "the operator CloudNativePG has not seen it yet")
+        why += "" if phase == HEALTHY_CLUSTER else f"; {phase}: {status.get('phaseReason') or 'no reason is told'}"
+        # The pods that make and copy the data are their Jobs', so by the operator's label.
+        pods = [pod for pod in self._snapshot.of("Pod") if objects.INSTANCES.items() <= objects.labels(pod).items()]
+        broken = self._worst(obj, pods)
+        if broken and broken.state == BROKEN:
+            return broken
+        if phase in BROKEN_CLUSTER:
+            return self._join(obj, self._after_grace(f"cluster/{_uid(obj)}"), why, broken)
+        return self._join(obj, WAITING, why, broken)
+
     def _job(self, obj: Object) -> Check:
         failed = _condition(obj, "Failed")
         pods = self._pods[_uid(obj)]
@@ -340,7 +371,7 @@ class Judge:
         phase = status.get("phase")
         if meta(pod).get("deletionTimestamp") or phase == "Succeeded":
             return None
-        if phase == "Failed" and workload.get("kind") in ("Deployment", "StatefulSet", "DaemonSet"):
+        if phase == "Failed" and workload.get("kind") in ("Deployment", "StatefulSet", "DaemonSet", "Cluster"):
             # Evicted and the like: its controller makes another one.
             return None
         scheduled = _condition(pod, "PodScheduled")
@@ -413,7 +444,7 @@ class Judge:
     def _available_since(self, component: str) -> datetime | None:
         """Since when every workload of a component serves; None while one does not. The distant past when it has none."""
         times = [datetime.fromisoformat("1970-01-01T00:00:00+00:00")]
-        for kind in ("Deployment", "StatefulSet"):
+        for kind in ("Deployment", "StatefulSet", "Cluster"):
             for obj in self._ours(kind):
                 if objects.component(obj) != component or int((obj.get("spec") or {}).get("replicas", 1)) == 0:
                     continue

@@ -72,6 +72,8 @@ INGRESS_CLASS = Kind(
 # Of cert-manager, where that is installed; elsewhere the server knows no such kinds.
 ISSUER = Kind("cert-manager.io/v1", "Issuer", "issuers", order=70)
 CERTIFICATE = Kind("cert-manager.io/v1", "Certificate", "certificates", order=75)
+# Of CloudNativePG, where that is installed. Its volumes are the Cluster's own, so it is kept as a volume is.
+CLUSTER = Kind("postgresql.cnpg.io/v1", "Cluster", "clusters", order=60, prunable=False)
 # Of the Gateway API, where its definitions are installed.
 GATEWAY_CLASS = Kind(
     "gateway.networking.k8s.io/v1",
@@ -102,7 +104,7 @@ LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases", listed=False)
 
 TABLE: tuple[Kind, ...] = (
     NAMESPACE, SECRET, CONFIG_MAP, CLAIM, VOLUME, SERVICE, ACCOUNT, POD, EVENT, NODE, DEPLOYMENT, STATEFUL_SET, DAEMON_SET,
-    REPLICA_SET, JOB, CRON_JOB, AUTOSCALER, BUDGET, INGRESS, INGRESS_CLASS, ISSUER, CERTIFICATE, GATEWAY_CLASS, GATEWAY, HTTP_ROUTE, POLICY,
+    REPLICA_SET, JOB, CRON_JOB, AUTOSCALER, BUDGET, INGRESS, INGRESS_CLASS, ISSUER, CERTIFICATE, CLUSTER, GATEWAY_CLASS, GATEWAY, HTTP_ROUTE, POLICY,
     ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, STORAGE_CLASS, PRIORITY_CLASS, QUOTA, LIMITS, ENDPOINT_SLICE, LEASE,
 )  # fmt: skip
 

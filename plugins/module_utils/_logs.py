@@ -125,9 +125,14 @@ def shown(line: Line) -> str:
 
 def pods(api: Api, namespace: str, components: Sequence[str]) -> list[Object]:
     """The pods of some tiers."""
-    return [
-        pod for pod in api.list(kinds.POD, namespace) if objects.is_ours(pod) and objects.component(pod) in components
-    ]
+
+    def chosen(pod: Object) -> bool:
+        # The instances of a Cluster carry the operator's labels.
+        if objects.INSTANCES.items() <= objects.labels(pod).items():
+            return "postgres" in components
+        return objects.is_ours(pod) and objects.component(pod) in components
+
+    return [pod for pod in api.list(kinds.POD, namespace) if chosen(pod)]
 
 
 def sources(found: Iterable[Object], now: datetime) -> tuple[list[Source], list[str]]:

@@ -11,11 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from . import _kinds as kinds
+from . import _objects as objects
+from ._api import known
 from ._errors import ApiError, PlatformError
 from ._kube import Cluster
 from ._mcp_stream import Target, run
 
-POSTGRES = "postgres-0"
+POSTGRES = "service/postgres"
 API = "twisterlab-api"
 _FIELDS = "id, title, description, status, resolution"
 # The pod's own variables name user and database; the socket needs no password. The query holds nothing but our number.
@@ -49,7 +51,7 @@ class Evidence:
         Raises:
             PlatformError: neither can be asked.
         """
-        if self._cluster.get(kinds.POD, POSTGRES, self._namespace) is None:
+        if self._cluster.get(kinds.SERVICE, POSTGRES.rpartition("/")[2], self._namespace) is None:
             return self._from_api(number)
         query = f"SELECT row_to_json(t) FROM (SELECT {_FIELDS} FROM tickets WHERE id = {int(number)}) t"  # noqa: S608 - an integer
         where = Target(self._namespace, POSTGRES, "", ("sh", "-c", _PSQL, "psql", query))
@@ -63,7 +65,7 @@ class Evidence:
 
     def _from_api(self, number: int) -> Row:
         path = f"{kinds.SERVICE.path(self._namespace, f'{API}:http')}/proxy/api/v1/tickets/{int(number)}"
-        source = f"the API (there is no pod {POSTGRES})"
+        source = f"the API (there is no {POSTGRES})"
         try:
             return Row(source, self._cluster.request("get", path, what=f"read ticket {number} through the API"))
         except ApiError as error:
@@ -86,12 +88,15 @@ class Evidence:
         return [name for name, url in urls.items() if (own := service_of(url, self._namespace)) and own not in there]
 
     def ready(self) -> dict[str, int]:
-        """The ready pods of every Deployment and StatefulSet."""
-        return {
+        """The ready pods of every Deployment and StatefulSet, and those of a Cluster of CloudNativePG as `postgres`."""
+        found = {
             item["metadata"]["name"]: int((item.get("status") or {}).get("readyReplicas") or 0)
             for kind in (kinds.DEPLOYMENT, kinds.STATEFUL_SET)
             for item in self._cluster.list(kind, self._namespace)
         }
+        for item in known(self._cluster, kinds.CLUSTER, self._namespace, objects.OURS_SELECTOR):
+            found["postgres"] = int((item.get("status") or {}).get("readyInstances") or 0)
+        return found
 
 
 def agents(text: str) -> dict[str, str] | None:

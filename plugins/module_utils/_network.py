@@ -123,6 +123,11 @@ class Proof:
         for pod in ready:
             known = by_workload.setdefault(objects.labels(pod).get(objects.NAME, ""), ())
             by_workload[objects.labels(pod).get(objects.NAME, "")] = (*known, pod["status"]["podIP"])[:COPIES]
+        for tier in self._map.tiers.values():
+            if objects.PART_OF not in tier.labels:
+                chosen = ",".join(f"{key}={value}" for key, value in tier.selects.items())
+                of_tier = [pod for pod in self._api.list(kinds.POD, space, labels=chosen) if _ready(pod)]
+                by_workload[tier.workload] = tuple(pod["status"]["podIP"] for pod in of_tier)[:COPIES]
         nodes = sorted({str(pod["status"]["hostIP"]) for pod in ready if pod["status"].get("hostIP")})[:COPIES]
         elsewhere = None
         try:

@@ -28,6 +28,11 @@ RECORD = "twisterlab.io/record"
 SMOKE = "twisterlab.io/smoke"
 ALLOWED = "twisterlab.io/managed"
 
+#: Of CloudNativePG: whether a Cluster sleeps, and the label of everything that belongs to ours.
+HIBERNATION = "cnpg.io/hibernation"
+CLUSTER = "postgres-cluster"
+INSTANCES = {"cnpg.io/cluster": CLUSTER}
+
 ALL_KEYS = "*"
 
 

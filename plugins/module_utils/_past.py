@@ -79,10 +79,19 @@ def select(found: list[Component], names: Iterable[str], number: int) -> list[Co
 def keep_volumes(past: list[Component], present: list[Component]) -> list[Component]:
     """The same with the volume claims of today: a volume neither shrinks nor changes its class."""
     claims = {objects.name(obj): obj for item in present for obj in item.objects if obj.get("kind") == kinds.CLAIM.name}
+    storage = [
+        obj["spec"]["storage"] for item in present for obj in item.objects if obj.get("kind") == kinds.CLUSTER.name
+    ]
     result = []
     for item in past:
         mine = [
             claims.get(objects.name(obj), obj) if obj.get("kind") == kinds.CLAIM.name else obj for obj in item.objects
+        ]
+        mine = [
+            {**obj, "spec": {**obj["spec"], "storage": storage[0]}}
+            if storage and obj.get("kind") == kinds.CLUSTER.name
+            else obj
+            for obj in mine
         ]
         result.append(Component(item.component, mine, item.secrets, item.needs, item.sealed))
     return result
@@ -90,6 +99,9 @@ def keep_volumes(past: list[Component], present: list[Component]) -> list[Compon
 
 def image_of(item: Component) -> str:
     """The image that a component's own program runs in; empty where it has no pods."""
+    for obj in item.objects:
+        if obj.get("kind") == kinds.CLUSTER.name:
+            return str(obj["spec"]["imageName"])
     workloads = [obj for obj in item.objects if objects.template(obj) is not None]
     # A tier's exporter is a workload beside it.
     own = [obj for obj in workloads if objects.name(obj) in (item.component, f"twisterlab-{item.component}")]
@@ -114,6 +126,9 @@ def with_image(item: Component, image: str) -> Component:
         touched = [found for found in objects.containers(objects.pod_spec(obj)) if found.get("image") == before]
         for container in touched:
             container["image"] = image
+        if obj.get("kind") == kinds.CLUSTER.name:
+            obj["spec"]["imageName"] = image
+            touched = [obj]
         for part in [obj, objects.template(obj) or {}] if touched else []:
             labels = objects.labels(part)
             if labels.get(VERSION) == old:

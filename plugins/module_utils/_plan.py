@@ -64,7 +64,12 @@ class Inventory:
 
 
 #: What to do where the server does not know the kinds of an API.
-_BRINGS = {"cert-manager.io/v1": "install cert-manager, or choose another twisterlab_tls_mode"}
+_BRINGS = {
+    "cert-manager.io/v1": "install cert-manager, or choose another twisterlab_tls_mode",
+    kinds.CLUSTER.api_version: "install the operator CloudNativePG, or write twisterlab_postgres: {mode: single}",
+}
+#: Where Postgres has its data, by its mode; a release has one of them.
+_DATA = {kinds.CLAIM.name: "postgres-data", kinds.CLUSTER.name: objects.CLUSTER}
 
 
 def inventory(api: Api, namespace: str, desired: list[Object], listed: list[Kind] | None = None) -> Inventory:
@@ -176,6 +181,23 @@ def check_references(found: list[Object], values: dict[str, str], secret: str = 
                 f"{objects.title(obj)} refers to the key {key} of Secret {secret}, which nobody makes: "
                 f"supply it with twisterlab_secrets: {{{key}: <value>}}, or remove it from the secret_env of {objects.variable_of(objects.component(obj))}."
             )
+
+
+def check_data(found: list[Object], live: Inventory, namespace: str) -> None:
+    """Refuse another mode of Postgres while the data is where the former mode has it: the database would be empty.
+
+    Raises:
+        Refused: with the way to migrate.
+    """
+    titles = [f"{kind}/{name}" for kind, name in _DATA.items()]
+    wanted = {objects.title(obj) for obj in found} & set(titles)
+    former = {objects.title(obj) for obj in live.live.values()} & set(titles) - wanted
+    for title in sorted(former) if wanted else []:
+        workload = "statefulset/postgres " if title == titles[0] else ""
+        raise Refused(
+            f"The data of Postgres is in {title}, which is not used in this twisterlab_postgres.mode, so the database would be empty: write the former mode, or "
+            f"migrate, by playbooks/backup.yml, 'kubectl -n {namespace} delete {workload}{title.lower()}', this again and playbooks/restore.yml (docs/backup.md)."
+        )
 
 
 def make(api: Api, desired: list[Object], live: Inventory, fresh: bool) -> list[Step]:

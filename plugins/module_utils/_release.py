@@ -309,6 +309,7 @@ class Release:
             if mine:
                 self._live.live[objects.key(namespace)] = namespace
             self._answer.unseen = self._live.unseen
+            _plan.check_data(found, self._live, options.namespace)
         self._desired = found
         self._answer.total = len(found)
         needed = (
@@ -399,7 +400,8 @@ class Release:
             step
             for step in self._steps
             if step.action != SAME
-            and step.kind.name in ("Deployment", "StatefulSet", "DaemonSet", "Job", "HorizontalPodAutoscaler")
+            and step.kind.name
+            in ("Deployment", "StatefulSet", "DaemonSet", "Job", "HorizontalPodAutoscaler", "Cluster")
         ]
         if not changed:
             return
@@ -417,11 +419,11 @@ class Release:
         namespace = self._options.namespace
 
         def is_replaced(pod: Object) -> bool:
-            return (
-                objects.meta(pod).get("namespace") == namespace
-                and objects.is_ours(pod)
-                and objects.component(pod) in staged
-            )
+            if objects.meta(pod).get("namespace") != namespace:
+                return False
+            if objects.INSTANCES.items() <= objects.labels(pod).items():
+                return any(obj["kind"] == kinds.CLUSTER.name for obj in self._desired)
+            return objects.is_ours(pod) and objects.component(pod) in staged
 
         report = _sizing.check(_sizing.wants(self._desired), _sizing.nodes(nodes, pods, is_replaced))
         if report.refusals and self._options.sizing == "refuse":
@@ -770,7 +772,7 @@ class Release:
             self._component(step)
             for step in self._steps
             if step.action != SAME
-            and step.kind.name in ("Deployment", "StatefulSet", "DaemonSet", "Job", "PersistentVolumeClaim")
+            and step.kind.name in ("Deployment", "StatefulSet", "DaemonSet", "Job", "PersistentVolumeClaim", "Cluster")
         }
         later = any(step.apply for step in self._steps if self._component(step) not in first)
         return sorted(first & needed & touched) if later else []

@@ -80,6 +80,7 @@ RIGHTS: tuple[Right, ...] = (
     Right("", "secrets", ("get", "update"), TIERS, "certificates and passwords of the edge; held by the nightly renewal, and by the backup", _SEALED),
     Right("cert-manager.io", "certificates", _WRITE, TIERS, "certificates, where cert-manager makes them"),
     Right("cert-manager.io", "issuers", _WRITE, TIERS, "the same"),
+    Right("postgresql.cnpg.io", "clusters", ("get", "list", "create", "patch"), TIERS, "Postgres, where CloudNativePG runs it; never removed by a release"),
     Right("networking.k8s.io", "networkpolicies", _WRITE, TIERS, "who may talk to whom"),
     Right("networking.k8s.io", "ingresses", _WRITE, TIERS, "public names"),
     Right("gateway.networking.k8s.io", "gateways", _WRITE, TIERS, "public names, where the Gateway API publishes them"),
@@ -90,6 +91,7 @@ RIGHTS: tuple[Right, ...] = (
     Right("", "pods/portforward", ("get", "create"), VERIFY, "Prometheus, Alertmanager, Grafana and the MCP servers are asked"),
     Right("", "services/proxy", ("get",), VERIFY, "a ticket is read through the API where Postgres is elsewhere", ("twisterlab-api:http",)),
     Right("", "persistentvolumeclaims", ("delete",), DESTROY, "a confirmed purge"),
+    Right("postgresql.cnpg.io", "clusters", ("delete",), DESTROY, "the same"),
     Right("", "secrets", ("delete",), DESTROY, "a confirmed purge", (*_SECRET, *_SEALED)),
     Right("coordination.k8s.io", "leases", ("delete",), DESTROY, "a purge ends its own hold", _LEASE),
 )  # fmt: skip

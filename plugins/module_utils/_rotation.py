@@ -18,6 +18,7 @@ from . import _objects as objects
 from . import _secrets
 from ._api import Api
 from ._errors import ApiError, PlatformError, Refused
+from ._secrets import literal
 
 ANNOTATION = "twisterlab.io/rotation"
 #: In this order, and for whom.
@@ -226,13 +227,6 @@ _LOGIN = (
 )
 # The statements hold a password: nothing of them goes to the server's log.
 _QUIET = "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic';"
-
-
-def literal(value: str) -> str:
-    """A text in SQL."""
-    if "\0" in value:
-        raise Refused("A password of Postgres holds a NUL character: choose another one.")
-    return "'" + value.replace("'", "''") + "'"
 
 
 def identifier(value: str) -> str:

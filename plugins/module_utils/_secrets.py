@@ -171,10 +171,22 @@ def _quoted(value: str) -> str:
     return '"' + "".join(out) + '"'
 
 
+def literal(value: str) -> str:
+    """A text in SQL.
+
+    Raises:
+        Refused: Postgres has no such text.
+    """
+    if "\0" in value:
+        raise Refused("A password of Postgres holds a NUL character: choose another one.")
+    return "'" + value.replace("'", "''") + "'"
+
+
 CONVERSIONS: dict[str, Callable[[str], str]] = {
     "": lambda value: value,
     "url": lambda value: quote(value, safe=""),
     "quoted": _quoted,
+    "sql": literal,
     "base64": lambda value: base64.b64encode(value.encode()).decode(),
     # For files that take a digest in the place of a password, such as the ACL of redis.conf.
     "sha256": lambda value: hashlib.sha256(value.encode()).hexdigest(),

@@ -110,6 +110,11 @@ def wants(found: list[Object]) -> list[Want]:
     result = []
     for obj in found:
         kind, spec = obj.get("kind"), obj.get("spec") or {}
+        if kind == "Cluster":
+            instance = {"containers": [{"resources": spec.get("resources")}], **(spec.get("affinity") or {})}
+            number = int(spec.get("instances") or 1)
+            result.append(Want(objects.title(obj), objects.component(obj), instance, number, number))
+            continue
         if kind not in ("Deployment", "StatefulSet", "DaemonSet", "Job"):
             continue
         replicas = spec.get("replicas")

@@ -28,7 +28,7 @@ RECENT = timedelta(hours=1)
 BACKUP_AGE = timedelta(hours=26)
 #: A certificate is renewed at a third of its lifetime, so one with less than this share was forgotten.
 CERTIFICATE_SHARE = 0.2
-WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet")
+WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet", "Cluster")
 
 #: Days left, whole lifetime in days and the names of a certificate in PEM; None when it cannot be read.
 Read = Callable[[str, datetime], tuple[float, float, list[str]] | None]
@@ -124,14 +124,31 @@ def pods_of(snapshot: Snapshot, workload: Object) -> list[Object]:
     return [pod for pod in snapshot.of("Pod") if objects.owner(pod).get("uid") in owners]
 
 
+def pod_spec(snapshot: Snapshot, workload: Object) -> Object:
+    """What a workload's pods are; a Cluster does not say it itself, so of its oldest one, but for the image."""
+    if workload.get("kind") != "Cluster":
+        return objects.pod_spec(workload)
+    image = (workload.get("spec") or {}).get("imageName")
+    pods = sorted(pods_of(snapshot, workload), key=lambda pod: str(meta(pod).get("creationTimestamp")))
+    found = [
+        item
+        for item in ((pods[0].get("spec") or {}).get("containers") or [] if pods else [])
+        if item["name"] == "postgres"
+    ]
+    return {"containers": [{**item, "image": image} for item in found or [{"name": "postgres"}]]}
+
+
 def tiers(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Every workload: its tier, replicas, images and restarts."""
     found = []
     for kind in WORKLOADS:
         for obj in ours(snapshot, kind):
             spec, status = obj.get("spec") or {}, obj.get("status") or {}
-            wanted = status.get("desiredNumberScheduled") if kind == "DaemonSet" else spec.get("replicas", 1)
-            ready = status.get("numberReady") if kind == "DaemonSet" else status.get("readyReplicas")
+            wanted, ready = spec.get("replicas", 1), status.get("readyReplicas")
+            if kind == "DaemonSet":
+                wanted, ready = status.get("desiredNumberScheduled"), status.get("numberReady")
+            elif kind == "Cluster":
+                wanted, ready = spec.get("instances"), status.get("readyInstances")
             states = [
                 state
                 for pod in pods_of(snapshot, obj)
@@ -144,7 +161,7 @@ def tiers(snapshot: Snapshot) -> list[dict[str, Any]]:
                     "ready": int(ready or 0),
                     "wanted": int(wanted or 0),
                     "restarts": sum(int(state.get("restartCount") or 0) for state in states),
-                    "images": _images(objects.pod_spec(obj)),
+                    "images": _images(pod_spec(snapshot, obj)),
                 }
             )
     return sorted(found, key=lambda item: (item["component"], item["workload"]))

@@ -14,7 +14,7 @@ description:
     Checked are the handshake, name and version, the list of tools and their schemas, a call whose trace is read back without asking the server, a call that must
     fail and must say so, the purity of stdout, the end with its input, and every message against the protocol's JSON schema of the revision spoken.
   - A server that reports a success which did not happen fails with a sentence that says so.
-  - The trace is a ticket. Its row is read from Postgres inside the pod C(postgres-0) or, where the database is outside the cluster, through the API. The ticket's
+  - The trace is a ticket. Its row is read from Postgres inside the pod behind the Service C(postgres) or, where the database is outside the cluster, through the API. The ticket's
     text starts with C(verify mcp), and the ticket is resolved at the end.
   - A reference to a secret such as C(${TWISTERLAB_MCP_TOKEN}) gets its value from the environment of the module or from the Secret C(twisterlab-secrets).
 options:

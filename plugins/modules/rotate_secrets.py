@@ -115,6 +115,8 @@ from ansible_collections.twisterlab.platform.plugins.module_utils._errors import
 from ansible_collections.twisterlab.platform.plugins.module_utils._web import Web
 
 STEP_SECONDS = 20.0
+#: By its Service: the primary, where there are several.
+_POSTGRES = "service/postgres"
 _SHOW_DIGEST = 'sha256sum < "$1"'
 
 
@@ -130,18 +132,12 @@ class Servers:
         """Who keeps a key's value."""
         if key == "postgres_password":
             return _rotation.Postgres(
-                lambda *given: self._shell("statefulset/postgres", *given),
-                lambda *given: self._settled("statefulset/postgres", *given),
-                self._params["postgres_user"],
+                lambda *given: self._shell(_POSTGRES, *given), self._probes_know, self._params["postgres_user"]
             )
         if key == "postgres_exporter_password":
-            return _rotation.Helper(
-                lambda *given: self._shell("statefulset/postgres", *given), "twisterlab_exporter", key
-            )
+            return _rotation.Helper(lambda *given: self._shell(_POSTGRES, *given), "twisterlab_exporter", key)
         if key == "backup_postgres_password" and self._received(key):
-            return _rotation.Helper(
-                lambda *given: self._shell("statefulset/postgres", *given), "twisterlab_backup", key
-            )
+            return _rotation.Helper(lambda *given: self._shell(_POSTGRES, *given), "twisterlab_backup", key)
         if key == "redis_password":
             return _rotation.Redis(
                 lambda *given: self._shell("deployment/redis", *given),
@@ -151,6 +147,11 @@ class Servers:
             web = Web(self._cluster, self._namespace, "grafana", 3000, STEP_SECONDS)
             return _rotation.Grafana(web.ask, self._params["grafana_user"])
         return _rotation.Nobody()
+
+    def _probes_know(self, file: str, text: str) -> None:
+        """Wait until the pod's file holds a text; the instances of a Cluster have no such file, as their probes log in by the socket."""
+        if self._cluster.get(kinds.STATEFUL_SET, "postgres", self._namespace) is not None:
+            self._settled(_POSTGRES, file, text)
 
     def _received(self, key: str) -> bool:
         """Whether the receiver of the backups still logs in: one that was switched off has left its key."""

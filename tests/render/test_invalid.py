@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,7 +58,9 @@ def test_extra_vars_are_texts(tmp_path: Path) -> None:
     """Numbers and booleans as `-e k=v` gives them work; a typing error there is refused before anything is written."""
     common = ["-i", str(HERE / "valid" / "hosts.yml"), "--limit", "defaults", "playbooks/render.yml", "-e"]
     texts = "twisterlab_redis_enabled=true twisterlab_api_enabled=no twisterlab_health_timeout=30"
-    right = ansible_playbook(*common, f"twisterlab_render_dest={tmp_path} {texts}")
+    # From where the user is, not from where the playbook is.
+    relative = os.path.relpath(tmp_path, os.environ["PWD"])
+    right = ansible_playbook(*common, f"twisterlab_render_dest={relative} {texts}")
     assert right.returncode == 0, right.stdout + right.stderr
     assert (tmp_path / "defaults" / "redis").is_dir()
     assert not (tmp_path / "defaults" / "api").exists()

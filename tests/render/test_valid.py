@@ -85,6 +85,16 @@ def test_fits_the_schema_of_the_gateway_api(name: str, rendered: Path) -> None:
             jsonschema.validate(wrong, schemas[item["kind"]])
 
 
+def test_fits_the_schema_of_cloudnativepg(rendered: Path) -> None:
+    """The operator's own judgement of it: molecule/cloudnativepg."""
+    schemas = json.loads((HERE / "schemas" / "cloudnative-pg-v1.30.0.json").read_text(encoding="utf-8"))
+    (cluster,) = [item for item in _objects(rendered / "cloudnativepg") if item["kind"] == "Cluster"]
+    jsonschema.validate(cluster, schemas["Cluster"])
+    for wrong in ({"instance": 3}, {"instances": "3"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**cluster, "spec": {**cluster["spec"], **wrong}}, schemas["Cluster"])
+
+
 def test_prometheus_has_no_name_where_nobody_asks_for_its_password(rendered: Path) -> None:
     found = _objects(rendered / "gateway")
     assert ("Service", "prometheus") in {(item["kind"], item["metadata"]["name"]) for item in found}
@@ -189,6 +199,9 @@ def test_selectors_find_their_pods_and_no_others(objects: list[dict[str, Any]]) 
         name = item["metadata"]["name"]
         if item["kind"] == "Service":
             assert item["spec"]["type"] == "ClusterIP"
+            if "cnpg.io/cluster" in item["spec"]["selector"]:
+                # Its pods are made by the operator.
+                continue
             assert item["spec"]["selector"]["twisterlab.io/serving"] == "true"
             (target,) = found(item["spec"]["selector"])
             assert {port["targetPort"] for port in item["spec"]["ports"]} <= ports[target]

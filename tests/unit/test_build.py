@@ -224,7 +224,7 @@ def test_a_missing_c_compiler_is_one_sentence(images: Path, tmp_path: Path, monk
 def test_what_is_for_tests_is_no_tier() -> None:
     catalogue = (IMAGES / "catalogue.yml").read_text(encoding="utf-8")
     names = [name for name in Recipes().names() if name.endswith("-test")]
-    assert names == ["cert-manager-test", "grafana-test", "kube-score-test", "pebble-test"]
+    assert names == ["cert-manager-test", "cloudnativepg-test", "grafana-test", "kube-score-test", "pebble-test"]
     assert not [name for name in names if f"images/{name}" in catalogue]
 
 

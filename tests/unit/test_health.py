@@ -65,7 +65,7 @@ def test_a_healthy_stack_is_one_look_without_events() -> None:
     assert outcome.state == "ready"
     assert outcome.changes == [(0.0, "all 1 objects ready")]
     assert "list Event" not in cluster.calls
-    assert len(cluster.calls) == 8
+    assert len(cluster.calls) == 9
 
 
 def test_it_ends_as_soon_as_all_is_ready() -> None:

@@ -52,7 +52,7 @@ def objects() -> dict[str, Any]:
     return {
         f"{SPACE}/pods": {"items": [api_stub.pod("old", ready=False), api_stub.pod("one", containers=[agent])]},
         f"{SPACE}/pods/one": api_stub.pod("one"),
-        f"{SPACE}/pods/postgres-0": api_stub.pod("postgres-0"),
+        f"{SPACE}/services/postgres": {"spec": {"selector": {"app.kubernetes.io/name": "x"}}},
         f"{APPS}/deployments/twisterlab-api": {"spec": {"selector": selector}},
         f"{APPS}/deployments/mcp-orchestrator": {
             "spec": {
@@ -108,7 +108,7 @@ def test_a_server_in_a_container_passes(store: Path, era: str) -> None:
     found = {step.step: step.evidence for step in steps}
     assert "read back from Postgres" in found["call"]
     assert found["end of input"] == "it ended with code 0"
-    assert api.calls == ["exec one api", "exec postgres-0 -", "exec postgres-0 -"]
+    assert api.calls == ["exec one api", "exec one -", "exec one -"]
 
 
 def test_a_lie_in_a_container_is_found(store: Path) -> None:
@@ -283,13 +283,13 @@ def test_targets_without_a_pod(name: str, sentence: str) -> None:
 
 def test_the_trace_without_a_database_in_the_cluster() -> None:
     there = objects()
-    del there[f"{SPACE}/pods/postgres-0"]
+    del there[f"{SPACE}/services/postgres"]
     there[f"{SPACE}/services/twisterlab-api:http/proxy/api/v1/tickets/7"] = {"id": 7, "title": "t"}
     missing = {"kind": "Status", "code": 404, "message": "there is no ticket 8", "reason": "NotFound"}
     there[f"{SPACE}/services/twisterlab-api:http/proxy/api/v1/tickets/8"] = missing
     with api_stub.ApiStub(there) as api:
         evidence = trace.Evidence(cluster(api.url), "twisterlab", 5)
-        assert evidence.ticket(7) == trace.Row("the API (there is no pod postgres-0)", {"id": 7, "title": "t"})
+        assert evidence.ticket(7) == trace.Row("the API (there is no service/postgres)", {"id": 7, "title": "t"})
         assert evidence.ticket(8).fields is None
         with pytest.raises(PlatformError, match="read ticket 9 through the API"):
             evidence.ticket(9)

@@ -170,4 +170,4 @@ def test_postgres_quotes_names_and_passwords_and_keeps_them_off_the_command_line
 
 def test_postgres_refuses_a_nul() -> None:
     with pytest.raises(Refused, match="NUL"):
-        rotation.literal("a\0b")
+        _secrets.literal("a\0b")

@@ -87,7 +87,7 @@ def test_conversions(form: str, value: str, expected: str) -> None:
         ([{"name": "a", "derived": "x}y"}], "has a lone '}': write }}"),
         (
             [{"name": "a", "derived": "{b:rot13}"}],
-            "write {key} or {key:<conversion>} with one of base64, htpasswd, quoted, sha256, url",
+            "write {key} or {key:<conversion>} with one of base64, htpasswd, quoted, sha256, sql, url",
         ),
         ([PASSWORD, {"name": "password", "supplied": True}], "declared twice with different meanings"),
         ([{"name": "a", "derived": "{b}"}, {"name": "b", "derived": "{a}"}], "in a circle"),

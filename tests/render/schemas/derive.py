@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the schemas of the Gateway API's kinds that are rendered, without their descriptions.
+"""Write the schemas of kinds that are rendered and are not the API's own, without their descriptions.
 
-Argument: the folder `config/crd/standard` of the Go module sigs.k8s.io/gateway-api, of the version below.
+Arguments: a name of SOURCES, and the folder of the definitions in the Go module of that version.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from typing import Any
 
 import yaml
 
-VERSION = "v1.4.0"
-TARGET = Path(__file__).with_name(f"gateway-api-{VERSION}.json")
-FILES = ("gateways", "httproutes")
+#: The definitions by the name of the file that is written.
+SOURCES = {
+    # config/crd/standard of sigs.k8s.io/gateway-api
+    "gateway-api-v1.4.0": ("gateway.networking.k8s.io_gateways", "gateway.networking.k8s.io_httproutes"),
+    # config/crd/bases of github.com/cloudnative-pg/cloudnative-pg
+    "cloudnative-pg-v1.30.0": ("postgresql.cnpg.io_clusters",),
+}
 #: What a validator of JSON does not read: texts for people, and rules that only the server evaluates.
 LEFT_OUT = ("description", "default")
 
@@ -39,18 +43,19 @@ def strict(schema: Any) -> Any:
     return found
 
 
-def main(folder: Path) -> None:
+def main(name: str, folder: Path) -> None:
     """Derive."""
     schemas = {}
-    for name in FILES:
-        crd = yaml.safe_load((folder / f"gateway.networking.k8s.io_{name}.yaml").read_text(encoding="utf-8"))
+    for file in SOURCES[name]:
+        crd = yaml.safe_load((folder / f"{file}.yaml").read_text(encoding="utf-8"))
         (version,) = [item for item in crd["spec"]["versions"] if item["name"] == "v1"]
         schema = strict(version["schema"]["openAPIV3Schema"])
         # The definition leaves what every object has to the server.
         schema["properties"]["metadata"] = {"type": "object"}
         schemas[crd["spec"]["names"]["kind"]] = schema
-    TARGET.write_text(json.dumps(schemas, separators=(",", ":"), sort_keys=True) + "\n", encoding="utf-8")
+    target = Path(__file__).with_name(f"{name}.json")
+    target.write_text(json.dumps(schemas, separators=(",", ":"), sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))
