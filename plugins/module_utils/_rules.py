@@ -534,6 +534,12 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
     )
 )
 
+#: What is there before ours is made: a role cannot be made again, and in a database that is there nothing is made.
+_CLUSTER_NAMES = {
+    "user": ("postgres", "streaming_replica", "cloudnativepg"),
+    "database": ("postgres", "template0", "template1"),
+}
+
 # Keys that people look for in the wrong place.
 _ELSEWHERE = {
     "image": "write twisterlab_images: {{{tier}: registry/name:tag}}",
@@ -577,6 +583,7 @@ def relations(merged: Mapping[str, Any], images: tuple[str, ...]) -> Iterator[st
         if (merged.get(agent) or {}).get("autoscale"):
             yield from _replicas(agent, "replicas", merged[agent])
     yield from _redis_limit(merged.get("twisterlab_redis") or {})
+    yield from _cluster_names(merged)
     yield from _backup(merged.get("twisterlab_backup") or {})
     yield from _mail(merged.get("twisterlab_alertmanager") or {})
     if merged.get("twisterlab_ingress_enabled", True) and merged.get("twisterlab_ingress"):
@@ -591,6 +598,18 @@ def _catalogue(merged: Mapping[str, Any], images: tuple[str, ...]) -> Iterator[s
             near = difflib.get_close_matches(str(name), images, n=1)
             wanted = near[0] if near else f"one of {', '.join(images)}"
             yield f"twisterlab_images has the name {str(name)!r}, which is not in the catalogue; write {wanted}."
+
+
+def _cluster_names(merged: Mapping[str, Any]) -> Iterator[str]:
+    tier = merged.get("twisterlab_postgres") or {}
+    if tier.get("mode") != "cloudnativepg" or not merged.get("twisterlab_postgres_enabled", True):
+        return
+    for key, taken in _CLUSTER_NAMES.items():
+        if tier[key] in taken:
+            yield (
+                f"twisterlab_postgres.{key} is {tier[key]!r}, which a Cluster of CloudNativePG has for itself; "
+                "write another name, for example twisterlab."
+            )
 
 
 def _resources(path: str, tier: Mapping[str, Any]) -> Iterator[str]:

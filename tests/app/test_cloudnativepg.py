@@ -30,6 +30,13 @@ def statements(user: str, database: str, login: str) -> str:
     return _secrets.expand(text, {"postgres_login": login, "postgres_password": PASSWORD})
 
 
+def before() -> list[str]:
+    """What the operator runs before them, over another connection."""
+    golden = ROOT / "tests" / "render" / "golden" / "cloudnativepg" / "postgres" / "cluster-postgres-cluster.yaml"
+    found: list[str] = yaml.safe_load(golden.read_text(encoding="utf-8"))["spec"]["bootstrap"]["initdb"]["postInitSQL"]
+    return found
+
+
 @pytest.mark.parametrize("suffix", ["", "_a"])
 def test_the_owner_and_who_logs_in(postgres: Postgres, database: str, suffix: str) -> None:
     owner = re.sub(r"\W", "_", f"o_{database}")[:40] + suffix
@@ -37,9 +44,32 @@ def test_the_owner_and_who_logs_in(postgres: Postgres, database: str, suffix: st
     with postgres.connect(database) as operator:
         # As the operator leaves it.
         operator.execute("DROP ROLE IF EXISTS cloudnativepg")
+        operator.execute("DROP ROLE IF EXISTS postgres")
+        operator.execute(sql.SQL("CREATE ROLE postgres SUPERUSER LOGIN PASSWORD {}").format(sql.Literal(PASSWORD)))
         operator.execute("CREATE ROLE cloudnativepg LOGIN PASSWORD 'of the operator'")
         operator.execute(sql.SQL("ALTER DATABASE {} OWNER TO cloudnativepg").format(sql.Identifier(database)))
+        # The worst that a user's settings can be.
+        operator.execute("ALTER SYSTEM SET log_statement = 'all'")
+        operator.execute("ALTER SYSTEM SET log_min_duration_statement = 0")
+        operator.execute("SELECT pg_reload_conf()")
+        for text in before():
+            operator.execute(text)
+    log = postgres.folder.parent / "server.log"
+    seen = len(log.read_text(errors="replace"))
+    with psycopg.connect(
+        host="127.0.0.1", port=postgres.port, user="postgres", password=PASSWORD, dbname=database, autocommit=True
+    ) as operator:
+        with pytest.raises(psycopg.Error, match="already exists"):
+            operator.execute(statements("postgres", database, "postgres"))
         operator.execute(statements(owner, database, login))
+    said = log.read_text(errors="replace")[seen:]
+    with postgres.connect(database) as operator:
+        operator.execute("ALTER SYSTEM RESET ALL")
+        operator.execute("SELECT pg_reload_conf()")
+        settings = operator.execute("SELECT rolconfig FROM pg_roles WHERE rolname = 'postgres'").fetchone()
+    assert settings == (None,)
+    assert "already exists" in said
+    assert "PASSWORD" not in said
     with psycopg.connect(
         host="127.0.0.1", port=postgres.port, user=login, password=PASSWORD, dbname=database
     ) as connection:
