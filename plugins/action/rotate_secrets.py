@@ -15,7 +15,7 @@ class ActionModule(ClusterAction):
         """The module's result."""
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
-        result = self.call("rotate_secrets", self.own_arguments(), task_vars)
+        result = self.call("rotate_secrets", {**self.own_arguments(), "holder": self.holder(task_vars)}, task_vars)
         if not result.get("failed"):
             self.say(task_vars, result["msg"])
         return result

@@ -107,6 +107,9 @@ class Destroy:
         # A second run has nothing to do and so writes nothing, not even the hold.
         if self._check or not self._anything():
             self._remove(found, deadline)
+            if not self._check and not self._result.waiting and not self._result.namespace_deleted:
+                # The last pods may have gone between two calls of one run, which holds it still.
+                self._lease.end()
             return self._result
         self._lease.acquire()
         self._lease.keep()
@@ -128,8 +131,9 @@ class Destroy:
         rest = [obj for obj in live.live.values() if obj not in rights]
         if any(self._kind(obj).prunable and not objects.is_kept(obj) for obj in rest) or self._awake(live):
             return True
-        if self._api.list(kinds.POD, self._namespace, labels=objects.OURS_SELECTOR, metadata_only=True):
-            return True
+        for labels in (objects.OURS_SELECTOR, _INSTANCES):
+            if self._api.list(kinds.POD, self._namespace, labels=labels, metadata_only=True):
+                return True
         return self._purge and bool(self._data(live) or self._may_take(rights))
 
     def _end(self) -> None:
@@ -210,6 +214,7 @@ class Destroy:
         for obj in self._awake(live):
             patch = {"metadata": {"annotations": {objects.HIBERNATION: "on"}}}
             if not self._check and not self._purge:
+                self._lease.check()
                 self._api.merge(kinds.CLUSTER, objects.name(obj), self._namespace, patch)
 
     def _data(self, live: _plan.Inventory) -> list[Object]:
@@ -230,6 +235,7 @@ class Destroy:
             if not meta(obj).get("deletionTimestamp"):
                 by_order.setdefault(-self._kind(obj).order, []).append(obj)
         for order in sorted(by_order):
+            self._lease.check()
             problems = []
             for obj, deleted, error in attempt(by_order[order], self._delete_one):
                 if error:
@@ -250,10 +256,17 @@ class Destroy:
         return self._api.kind(obj["apiVersion"], obj["kind"])
 
     def _await_pods(self, deadline: float) -> bool:
+        if not self._await_gone(kinds.POD, deadline):
+            return False
         # In a purge they go with their Cluster, later.
-        return self._await_gone(kinds.POD, deadline) and (
-            self._purge or self._await_gone(kinds.POD, deadline, _INSTANCES)
-        )
+        if self._purge or self._await_gone(kinds.POD, deadline, _INSTANCES):
+            return True
+        cluster = self._api.get(kinds.CLUSTER, objects.CLUSTER, self._namespace) or {}
+        for condition in (cluster.get("status") or {}).get("conditions") or []:
+            # Its operator puts only a healthy one to sleep.
+            if condition.get("type") == objects.HIBERNATION and condition.get("reason") == "WaitingForHealthy":
+                self._result.left.append(f"{objects.title(cluster)}: {condition.get('message')}")
+        return False
 
     def _await_gone(self, kind: Kind, deadline: float, labels: str = objects.OURS_SELECTOR) -> bool:
         """Wait until nothing of a kind with these labels is left; False when the time of this call is up."""
@@ -289,6 +302,7 @@ class Destroy:
         if foreign:
             self._result.kept.append((title, f"objects of others are in it: {objects.sentence_list(foreign)}"))
             return
+        self._lease.check()
         self._lease.stop()
         if self._api.delete(kinds.NAMESPACE, self._namespace, uid=uid):
             self._result.deleted.append(title)

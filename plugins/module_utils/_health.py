@@ -233,6 +233,8 @@ def conclude(records: Records, lease: Lease | None, number: int, outcome: Outcom
     Returns:
         The summary of the healthy release before it, when this one failed.
     """
+    if lease:
+        lease.check()
     if number:
         records.conclude(
             number, "healthy" if outcome.state == READY else "failed", "" if outcome.state == READY else text

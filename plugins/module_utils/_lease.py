@@ -59,13 +59,18 @@ def own_holder() -> Holder:
     return holder_of(user, socket.gethostname(), pid, "", process_started(pid))
 
 
-def process_started(pid: int) -> str:
-    """When a process of this machine started, in the kernel's ticks; empty when it does not exist or cannot be seen."""
+def _stat(pid: int) -> list[str]:
+    """What the kernel says of a process after its name, its state first; empty when it does not exist or cannot be seen."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[19]
+        return []
+    return stat.rpartition(")")[2].split()
+
+
+def process_started(pid: int) -> str:
+    """When a process of this machine started, in the kernel's ticks; empty when it does not exist or cannot be seen."""
+    return "".join(_stat(pid)[19:20])
 
 
 def is_dead(identity: str, run: str) -> bool:
@@ -80,9 +85,22 @@ def is_dead(identity: str, run: str) -> bool:
         return True
     except OSError:
         return False
+    if _stat(pid)[:1] == ["Z"]:
+        # It has ended, and whoever started it has not asked how.
+        return True
     started = run.rpartition("/")[2]
     # The number may have been given to another process since.
     return bool(started) and bool(process_started(pid)) and process_started(pid) != started
+
+
+def must_live(me: Holder, dead: Callable[[str, str], bool] = is_dead) -> None:
+    """Refuse to go on for a playbook that was killed: who runs it again must not meet this one's doings.
+
+    Raises:
+        LeaseLost: it was.
+    """
+    if dead(me.identity, me.run):
+        raise LeaseLost(f"The playbook of this run ({me.identity}) was killed, so nothing more is done for it.")
 
 
 def stamp(moment: datetime) -> str:
@@ -242,10 +260,7 @@ class Lease:
         Raises:
             LeaseLost: another run took it over, or may at once: the playbook of this run was killed.
         """
-        if self._dead(self._me.identity, self._me.run):
-            raise LeaseLost(
-                f"The playbook of this run ({self._me.identity}) was killed, so nothing more is done for it."
-            )
+        must_live(self._me, self._dead)
         if self.lost:
             raise self.lost
 

@@ -79,14 +79,20 @@ class Nobody:
 class Book:
     """The Secret and what it says of a rotation."""
 
-    def __init__(self, api: Api, namespace: str) -> None:
+    def __init__(self, api: Api, namespace: str, check: Callable[[], None] = lambda: None) -> None:
         """Read it.
+
+        Args:
+            api: the cluster.
+            namespace: where it is.
+            check: raises before a write that must not be any more.
 
         Raises:
             Refused: it is not there.
         """
         self._api = api
         self._namespace = namespace
+        self._check = check
         live = api.get(kinds.SECRET, _secrets.SECRET_NAME, namespace)
         if live is None:
             raise Refused(
@@ -102,6 +108,7 @@ class Book:
         Raises:
             PlatformError: somebody else wrote it since it was read.
         """
+        self._check()
         data = {**(self._live.get("data") or {}), **_secrets.encode(changed)}
         data = {key: value for key, value in data.items() if key not in removed}
         notes = {key: value for key, value in objects.notes(self._live).items() if key != ANNOTATION}

@@ -53,6 +53,9 @@ options:
     description: Seconds that one step of a server may take.
     type: float
     default: 120
+  holder:
+    description: Who rotates. Set by the action plugin.
+    type: dict
 extends_documentation_fragment:
   - twisterlab.platform.cluster
   - twisterlab.platform.attributes
@@ -105,11 +108,19 @@ import datetime
 import hashlib
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds as kinds
-from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _mcp_stream, _reach, _rotation, _secrets
+from ansible_collections.twisterlab.platform.plugins.module_utils import (
+    _kube,
+    _lease,
+    _mcp_stream,
+    _reach,
+    _rotation,
+    _secrets,
+)
 from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.twisterlab.platform.plugins.module_utils._web import Web
@@ -123,8 +134,9 @@ _SHOW_DIGEST = 'sha256sum < "$1"'
 class Servers:
     """The ways to who keeps a password."""
 
-    def __init__(self, params: dict[str, Any], cluster: _kube.Cluster) -> None:
+    def __init__(self, params: dict[str, Any], cluster: _kube.Cluster, check: Callable[[], None]) -> None:
         self._params = params
+        self._check = check
         self._cluster = cluster
         self._namespace = str(params["namespace"])
 
@@ -162,6 +174,7 @@ class Servers:
         """Wait until no pod is on its way out: it serves to its end, with the old password."""
         until = time.monotonic() + float(self._params["timeout"])
         while True:
+            self._check()
             pods = self._cluster.list(kinds.POD, self._namespace, f"{objects.PART_OF}={objects.OURS[objects.PART_OF]}")
             leaving = [objects.name(pod) for pod in pods if objects.meta(pod).get("deletionTimestamp")]
             if not leaving:
@@ -173,6 +186,7 @@ class Servers:
             time.sleep(1)
 
     def _shell(self, workload: str, script: str, arguments: list[str], text: str) -> tuple[bool, str]:
+        self._check()
         where = _mcp_stream.Target(self._namespace, workload, "", ("sh", "-c", script, "sh", *arguments))
         good, out, words = _mcp_stream.run(self._cluster, where, STEP_SECONDS, text)
         return good, out if good else f"{out}{words}"
@@ -198,7 +212,12 @@ def step(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     cluster = _kube.Cluster(params)
     supplied = {key: str(value) for key, value in params["supplied"].items() if value not in (None, "")}
-    book = _rotation.Book(cluster, params["namespace"])
+    holder = _lease.Holder(**params["holder"]) if params["holder"] else _lease.own_holder()
+
+    def check() -> None:
+        _lease.must_live(holder)
+
+    book = _rotation.Book(cluster, params["namespace"], check)
     hidden = (*_secrets.confidential(book.values), *supplied.values())
     module.no_log_values |= {value for value in hidden if len(value) > 5}
     phase, key = params["phase"], params["key"]
@@ -215,7 +234,7 @@ def step(module: AnsibleModule) -> dict[str, Any]:
             "changed": bool(late),
             "msg": f"from the next release on only the newest is valid: {', '.join(late) or 'all are'}",
         }
-    servers = Servers(params, cluster)
+    servers = Servers(params, cluster, check)
     server = servers.of(key)
     if phase == "begin":
         choose = _secrets.random_text(secrets.choice)
@@ -236,6 +255,7 @@ def main() -> None:
             postgres_user={"type": "str", "default": "twisterlab"},
             grafana_user={"type": "str", "default": "admin"},
             timeout={"type": "float", "default": 120.0},
+            holder={"type": "dict"},
         ),
         supports_check_mode=True,
     )

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.twisterlab.platform.plugins.module_utils import _destroy, _lease
-from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, PlatformError, Refused
+from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import (
+    ApiError,
+    LeaseLost,
+    PlatformError,
+    Refused,
+)
 from kube_fake import NAMESPACE, FakeCluster, labels, manifest, namespace, workload
 
 ME = _lease.holder_of("ann", "here", 12, "local", "777")
@@ -164,6 +170,25 @@ def test_it_waits_until_the_pods_are_gone() -> None:
     removal = run(cluster, seconds=5)
     assert not removal.waiting
     assert cluster.store[("Lease", NAMESPACE, "twisterlab-release")]["spec"]["holderIdentity"] == ""
+
+
+def test_what_outlives_its_killed_playbook_deletes_nothing_more() -> None:
+    cluster = full()
+    killed: list[str] = []
+
+    def kill(verb: str, obj: dict[str, Any]) -> None:
+        if verb == "delete":
+            killed.append(objects.title(obj))
+
+    cluster.before_write = kill
+    work = _destroy.Destroy(
+        cluster, cluster.clock, NAMESPACE, ME, True, False, dead=lambda identity, which: bool(killed)
+    )
+    with pytest.raises(LeaseLost, match="was killed"):
+        work.run(10)
+    # Those that are deleted at once are under way.
+    assert sorted(killed) == ["Deployment/web", "StatefulSet/db"]
+    assert {"Service/web", "PersistentVolumeClaim/data"} <= set(names(cluster))
 
 
 def test_nobody_destroys_under_a_release() -> None:

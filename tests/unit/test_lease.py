@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -87,6 +88,16 @@ def test_a_module_that_outlives_its_playbook_neither_writes_nor_holds_on() -> No
         with pytest.raises(LeaseLost, match=r"The playbook of this run \(ann@here pid=12\) was killed"):
             again()
     assert lease_of(found, BOB, dead=lambda identity, run: identity in killed).acquire() == "take"
+
+
+def test_a_killed_process_that_nobody_has_waited_for_is_dead() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    holder = _lease.holder_of("ann", socket.gethostname(), process.pid, "local", _lease.process_started(process.pid))
+    assert not _lease.is_dead(holder.identity, holder.run)
+    os.kill(process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert _lease.is_dead(holder.identity, holder.run)
+    process.communicate()
 
 
 def test_the_same_process_for_two_hosts_of_an_inventory_is_two_runs() -> None:

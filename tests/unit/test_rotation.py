@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 from ansible_collections.twisterlab.platform.plugins.module_utils import _rotation as rotation
 from ansible_collections.twisterlab.platform.plugins.module_utils import _secrets
-from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, PlatformError, Refused
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import (
+    ApiError,
+    LeaseLost,
+    PlatformError,
+    Refused,
+)
 
 
 class Cluster:
@@ -166,6 +171,20 @@ def test_postgres_quotes_names_and_passwords_and_keeps_them_off_the_command_line
     assert not [word for words in shell.arguments for word in words if password in word]
     with pytest.raises(PlatformError, match="still lets"):
         server.retire({"postgres_login": 'ow"ner_b', "postgres_password": password}, password)
+
+
+def test_a_step_that_outlives_its_playbook_writes_nothing_more() -> None:
+    cluster = Cluster({"redis_password": "old" * 12})
+
+    rotation.plan(cluster.book(), [], {}, dry_run=False)
+
+    def check() -> None:
+        raise LeaseLost("killed")
+
+    book = rotation.Book(cluster, "n", check)  # type: ignore[arg-type]
+    with pytest.raises(LeaseLost, match="killed"):
+        rotation.begin(book, "redis_password", {}, chooser(), Server("old" * 12))
+    assert cluster.values == {"redis_password": "old" * 12}
 
 
 def test_postgres_refuses_a_nul() -> None:
