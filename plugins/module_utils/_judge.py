@@ -259,11 +259,21 @@ class Judge:
             return self._check(obj, READY, "it sleeps, its volumes stay")
         wanted, status = int((obj.get("spec") or {}).get("instances") or 1), obj.get("status") or {}
         phase, ready = str(status.get("phase") or ""), int(status.get("readyInstances") or 0)
-        if phase == HEALTHY_CLUSTER and ready >= wanted:
-            return self._check(obj, READY)
-        why = f"{ready} of {wanted} instances ready"
+        # What it says may be of before a change; an image is the change that is known by its pods.
+        image = (obj.get("spec") or {}).get("imageName")
+        old = sorted(
+            objects.name(pod)
+            for pod in self._pods[_uid(obj)]
+            for item in (pod.get("spec") or {}).get("containers") or []
+            if item.get("name") == "postgres" and item.get("image") != image
+        )
+        why = f"{ready} of {wanted} instances ready" + (
+            f", {', '.join(old)} still of the release before" if old else ""
+        )
         if not phase:
             return self._check(obj, WAITING, "the operator CloudNativePG has not seen it yet")
+        if phase == HEALTHY_CLUSTER and ready >= wanted and not old:
+            return self._check(obj, READY)
         why += "" if phase == HEALTHY_CLUSTER else f"; {phase}: {status.get('phaseReason') or 'no reason is told'}"
         # The pods that make and copy the data are their Jobs', so by the operator's label.
         pods = [pod for pod in self._snapshot.of("Pod") if objects.INSTANCES.items() <= objects.labels(pod).items()]

@@ -9,6 +9,7 @@ that changes nothing writes nothing.
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -198,6 +199,25 @@ def check_data(found: list[Object], live: Inventory, namespace: str) -> None:
             f"The data of Postgres is in {title}, which is not used in this twisterlab_postgres.mode, so the database would be empty: write the former mode, or "
             f"migrate, by playbooks/backup.yml, 'kubectl -n {namespace} delete {workload}{title.lower()}', this again and playbooks/restore.yml (docs/backup.md)."
         )
+
+
+def check_major(found: list[Object], live: Inventory) -> None:
+    """Refuse another major version for a Cluster: its operator would convert the data in place, to what backups of today are not restored into.
+
+    Raises:
+        Refused: with the way to another version.
+    """
+    for obj in found:
+        if obj.get("kind") != kinds.CLUSTER.name:
+            continue
+        image = str(obj["spec"]["imageName"])
+        told = ((live.of(obj) or {}).get("status") or {}).get("pgDataImageInfo") or {}
+        match, present = re.search(r":(\d+)[^/:]*(@[^/]*)?$", image), told.get("majorVersion")
+        if match and present and int(match[1]) != int(present):
+            raise Refused(
+                f"{objects.title(obj)} has data of Postgres {present}, and {image} is {match[1]}: write an image of {present}, or go on as for another mode, "
+                "by a backup, a new Cluster and a restore (docs/backup.md)."
+            )
 
 
 def make(api: Api, desired: list[Object], live: Inventory, fresh: bool) -> list[Step]:

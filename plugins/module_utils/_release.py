@@ -310,6 +310,7 @@ class Release:
                 self._live.live[objects.key(namespace)] = namespace
             self._answer.unseen = self._live.unseen
             _plan.check_data(found, self._live, options.namespace)
+            _plan.check_major(found, self._live)
         self._desired = found
         self._answer.total = len(found)
         needed = (

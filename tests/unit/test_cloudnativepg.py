@@ -143,6 +143,15 @@ def test_without_the_operator_nothing_is_changed() -> None:
         run(with_cluster())
 
 
+def test_what_the_operator_says_of_the_image_before_does_not_count() -> None:
+    found = cluster_of(image="registry/postgres:17.7", phase=HEALTHY, readyInstances=3)
+    check = judged(found, *(instance(number) for number in (1, 2)))
+    assert (check.state, check.reason) == (
+        WAITING,
+        "3 of 3 instances ready, postgres-cluster-1, postgres-cluster-2 still of the release before",
+    )
+
+
 @pytest.mark.parametrize("first", ["single", "cloudnativepg"])
 def test_the_other_mode_is_refused_while_there_is_data(first: str) -> None:
     claim = Component("postgres", [manifest("PersistentVolumeClaim", "postgres-data", "postgres")])
@@ -156,6 +165,17 @@ def test_the_other_mode_is_refused_while_there_is_data(first: str) -> None:
         run(other)
     assert f"The data of Postgres is in {kept}, " in str(refused.value)
     assert f"'kubectl -n shop delete {workload}{kept.lower()}'" in str(refused.value)
+
+
+def test_another_major_version_is_refused() -> None:
+    run = Run()
+    run(with_cluster())
+    live = run.cluster.store["Cluster", NAMESPACE, objects.CLUSTER]
+    live["status"] = {"pgDataImageInfo": {"image": "registry/postgres:17.6", "majorVersion": 17}}
+    base, _cluster = with_cluster()
+    run([base, Component("postgres", [cluster_of(image="registry:5000/postgres:17.7-a@sha256:0f")])])
+    with pytest.raises(Refused, match=r"has data of Postgres 17, and registry:5000/postgres:18.1 is 18: write an im"):
+        run([base, Component("postgres", [cluster_of(image="registry:5000/postgres:18.1")])])
 
 
 def test_a_cluster_that_is_rendered_no_longer_stays() -> None:
@@ -220,6 +240,29 @@ def test_destroy_puts_it_to_sleep_and_keeps_it() -> None:
     api.calls.clear()
     destroyed(api)
     assert api.writes() == []
+
+
+def test_a_destroy_of_several_calls_lets_go_of_its_hold() -> None:
+    """The operator needs longer than one call."""
+    api = FakeCluster()
+    for obj in (namespace(), cluster_of(), manifest("Service", "postgres", "postgres"), instance(1)):
+        api.put(obj)
+    api.clock.at(30, lambda: api.store.pop(("Pod", NAMESPACE, "postgres-cluster-1")))
+    lease = ("Lease", NAMESPACE, _lease.LEASE_NAME)
+    assert destroyed(api).waiting
+    assert api.store[lease]["spec"]["holderIdentity"] == ME.identity
+    while destroyed(api).waiting:
+        assert api.store[lease]["spec"]["holderIdentity"] == ME.identity
+    assert api.store[lease]["spec"]["holderIdentity"] == ""
+
+
+def test_one_that_is_not_healthy_does_not_sleep_and_it_is_said() -> None:
+    api = FakeCluster()
+    words = "Waiting for the cluster to be healthy before proceeding with hibernation"
+    condition = {"type": objects.HIBERNATION, "reason": "WaitingForHealthy", "message": words}
+    for obj in (namespace(), cluster_of(conditions=[condition]), instance(1)):
+        api.put(obj)
+    assert destroyed(api).left == ["Pod/postgres-cluster-1", f"Cluster/postgres-cluster: {words}"]
 
 
 def test_a_purge_removes_it() -> None:
