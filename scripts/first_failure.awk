@@ -5,7 +5,11 @@
 /^(TASK|RUNNING HANDLER) \[/ { task = $0 }
 /^(fatal|failed): \[/ && !/FAILED - RETRYING/ { failed = task; count = 0; open = 1 }
 /^(PLAY RECAP|TASK \[|PLAY \[)/ { open = 0 }
-/^(CRITICAL|ERROR) / { critical = $0; exit }
+# The tasks that changed something again follow it; those that failed before were mended.
+ended && /^\*/ { critical = critical "\n" $0; next }
+ended { exit }
+/^(CRITICAL|ERROR) / { critical = $0; ended = 1; open = 0 }
+/^CRITICAL Idempotence/ { failed = ""; count = 0 }
 open { lines[++count] = substr($0, 1, 800) }
 END {
     print failed

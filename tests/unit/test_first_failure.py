@@ -39,3 +39,10 @@ def test_the_failure_that_ended_it_is_shown() -> None:
         assert present in said
     for absent in ("mended", "later", "line 100", "stack : failed=1"):
         assert absent not in said
+
+
+def test_what_was_changed_again_is_shown() -> None:
+    again = "CRITICAL Idempotence test failed because of the following tasks:\n*  => Deploy\n*  => Record"
+    log = f"TASK [Mended] ***\nfatal: [stack]: FAILED! => mended\n{again}\nERROR    [stack > idempotence] Failed\n* later\n"
+    said = subprocess.run([PROGRAM], input=log, capture_output=True, text=True, timeout=20, check=True).stdout
+    assert said.strip() == again
