@@ -68,9 +68,19 @@ def _stat(pid: int) -> list[str]:
     return stat.rpartition(")")[2].split()
 
 
+def _machine() -> str:
+    """This boot and this space of process numbers: a number means another process elsewhere, whatever the host is called."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}-"
+    except OSError:
+        return ""
+
+
 def process_started(pid: int) -> str:
-    """When a process of this machine started, in the kernel's ticks; empty when it does not exist or cannot be seen."""
-    return "".join(_stat(pid)[19:20])
+    """When a process started, in the kernel's ticks, with the machine in front; empty when it does not exist or cannot be seen."""
+    ticks = "".join(_stat(pid)[19:20])
+    return f"{_machine()}{ticks}" if ticks else ""
 
 
 def is_dead(identity: str, run: str) -> bool:
@@ -78,7 +88,9 @@ def is_dead(identity: str, run: str) -> bool:
     match = _IDENTITY.fullmatch(identity)
     if not match or match["host"] != socket.gethostname():
         return False
-    pid = int(match["pid"])
+    pid, started = int(match["pid"]), run.rpartition("/")[2]
+    if started and not started.startswith(_machine()):
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -88,7 +100,6 @@ def is_dead(identity: str, run: str) -> bool:
     if _stat(pid)[:1] == ["Z"]:
         # It has ended, and whoever started it has not asked how.
         return True
-    started = run.rpartition("/")[2]
     # The number may have been given to another process since.
     return bool(started) and bool(process_started(pid)) and process_started(pid) != started
 

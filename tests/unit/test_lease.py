@@ -168,15 +168,17 @@ def test_a_forbidden_write_is_an_error_of_its_own() -> None:
 
 def test_is_dead() -> None:
     here = socket.gethostname()
+    mine = _lease.process_started(os.getpid())
+    machine = mine.rpartition("-")[0]
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    assert _lease.is_dead(f"ann@{here} pid={ended.pid}", "local/1/2")
-    assert not _lease.is_dead(
-        f"ann@{here} pid={os.getpid()}", f"local/{os.getpid()}/{_lease.process_started(os.getpid())}"
-    )
+    assert _lease.is_dead(f"ann@{here} pid={ended.pid}", f"local/1/{machine}-2")
+    assert not _lease.is_dead(f"ann@{here} pid={os.getpid()}", f"local/{os.getpid()}/{mine}")
     # The number was given to another process since.
-    assert _lease.is_dead(f"ann@{here} pid={os.getpid()}", "local/1/1") is bool(_lease.process_started(os.getpid()))
-    assert not _lease.is_dead(f"ann@elsewhere pid={ended.pid}", "local/1/2")
+    assert _lease.is_dead(f"ann@{here} pid={os.getpid()}", f"local/1/{machine}-1")
+    # Another machine that is called the same, or this one before it was started again.
+    assert not _lease.is_dead(f"ann@{here} pid={ended.pid}", "local/1/0000-4026531836-2")
+    assert not _lease.is_dead(f"ann@elsewhere pid={ended.pid}", f"local/1/{machine}-2")
     assert not _lease.is_dead("somebody", "")
 
 

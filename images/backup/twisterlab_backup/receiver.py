@@ -21,7 +21,8 @@ from .errors import Fault, clean, say
 from .settings import SLOT, Settings
 
 POLL = 5.0
-_GONE = "has already been removed"
+#: What Postgres says when what follows cannot be had: a lost slot, or a replica that took over and lacks what was received.
+_GONE = ("has already been removed", "is not in this server's history")
 
 
 class Receiver:
@@ -93,10 +94,12 @@ class Receiver:
             said = errors.read().decode(errors="replace")
         if self._stop.is_set():
             return
-        if _GONE in said:
-            # the slot was lost: what follows does not join on to what is there, which stays for the bases before
+        if any(words in said for words in _GONE):
+            # what follows does not join on to what is there, which stays for the bases before
             folder.rename(folder.with_name(f"{folder.name}-until-{state.now():%Y%m%dT%H%M%SZ}"))
-            raise Fault("The server has removed WAL that was not received: a new base is needed, run the backup.")
+            raise Fault(
+                "The server no longer has the WAL that follows what was received: a new base is needed, run the backup."
+            )
         raise Fault(f"pg_receivewal ended: {programs.last_words(said, 1) or 'it said nothing'}.")
 
     def _poll(self) -> None:
