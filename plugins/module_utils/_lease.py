@@ -72,7 +72,7 @@ def _machine() -> str:
     """This boot and this space of process numbers: a number means another process elsewhere, whatever the host is called."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}-"
+        return f"{boot}-{Path('/proc/self/ns/pid').stat().st_ino}-"
     except OSError:
         return ""
 
