@@ -262,6 +262,12 @@ def look(
     return found
 
 
+def renew_exporter(api: Logs, namespace: str) -> None:
+    """Replace the pod of Postgres' exporter, which makes its role when it starts: a server on a new volume has none."""
+    for pod in api.list(kinds.POD, namespace, labels=f"{objects.OURS_SELECTOR},{objects.NAME}=postgres-exporter"):
+        api.delete(kinds.POD, objects.name(pod), namespace)
+
+
 def tell(api: Logs, namespace: str, name: str) -> None:
     """Remember that its end was told, so that the same words are a new request."""
     note = f"{api.now():%Y-%m-%dT%H:%M:%SZ}"

@@ -205,6 +205,8 @@ def main() -> None:
                 if seen.state != jobs.RUNNING or seen.lines or found or gone >= params["seconds"]:
                     break
                 time.sleep(POLL_SECONDS)
+            if seen.state == jobs.COMPLETE and command == jobs.RESTORE:
+                jobs.renew_exporter(cluster, namespace)
             if seen.state != jobs.RUNNING:
                 jobs.tell(cluster, namespace, job)
         if lease is not None and seen.state != jobs.RUNNING:

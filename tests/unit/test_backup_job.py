@@ -146,6 +146,15 @@ def test_a_restore_is_found_by_its_words_also_when_it_ended_and_nobody_was_told(
     assert jobs.begin(cluster, NAMESPACE, asked) == jobs.Begun("restore-20261123t090005z", False)
 
 
+def test_after_a_restore_the_exporter_makes_its_role_anew() -> None:
+    cluster = stack()
+    for name, tier in (("postgres-exporter", "postgres"), ("redis-exporter", "redis")):
+        metadata = {"name": f"{name}-x", "labels": {**labels(tier), objects.NAME: name}}
+        cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
+    jobs.renew_exporter(cluster, NAMESPACE)
+    assert [name for kind, _, name in cluster.store if kind == "Pod"] == ["redis-exporter-x"]
+
+
 def test_without_backups_it_is_refused() -> None:
     cluster = FakeCluster()
     cluster.put(namespace())
