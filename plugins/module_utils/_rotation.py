@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from . import _kinds as kinds
@@ -136,9 +136,16 @@ class Book:
 
 
 def plan(
-    book: Book, wanted: list[str], supplied: dict[str, str], dry_run: bool
+    book: Book, wanted: list[str], supplied: dict[str, str], dry_run: bool, away: Collection[str] = ()
 ) -> tuple[list[str], dict[str, str], bool]:
     """What will be rotated: the rest of a run that was cut off, or all that is wanted.
+
+    Args:
+        book: the Secret.
+        wanted: keys; empty means all.
+        supplied: values of the user's.
+        dry_run: whether nothing is written.
+        away: keys whose server does not run, but may have kept the value in its volume.
 
     Returns:
         The keys in order, why others are left, and whether a former run is continued.
@@ -149,9 +156,13 @@ def plan(
     for key in wanted:
         if key not in KEYS:
             raise Refused(f"rotate_secrets_keys: {key} is no key that can be rotated; choose from {', '.join(KEYS)}.")
+    todo, left = [], {key: f"{KEYS[key]} does not run here" for key in away if key in book.values}
     if book.state.todo:
-        return list(book.state.todo), {}, True
-    todo, left = [], {}
+        todo = [key for key in book.state.todo if key not in left]
+        if todo != book.state.todo and not dry_run:
+            book.state = replace(book.state, todo=todo) if book.state.current in todo else State(todo)
+            book.write({})
+        return todo, {}, True
     for key in KEYS:
         if key not in (wanted or KEYS):
             continue
@@ -159,8 +170,9 @@ def plan(
             left[key] = "the stack has no such password"
         elif supplied.get(key) == book.values[key]:
             left[key] = "it is supplied in twisterlab_secrets: write another value there and run this again"
-        else:
+        elif key not in left:
             todo.append(key)
+    left = {key: why for key, why in left.items() if key in (wanted or KEYS)}
     book.state = State(todo)
     if todo and not dry_run:
         book.write({})

@@ -128,6 +128,13 @@ from ansible_collections.twisterlab.platform.plugins.module_utils._web import We
 STEP_SECONDS = 20.0
 #: By its Service: the primary, where there are several.
 _POSTGRES = "service/postgres"
+#: What must run so that a password can be changed in it.
+_SERVERS = {
+    "postgres_password": (kinds.SERVICE, "postgres"),
+    "postgres_exporter_password": (kinds.SERVICE, "postgres"),
+    "redis_password": (kinds.DEPLOYMENT, "redis"),
+    "grafana_admin_password": (kinds.DEPLOYMENT, "grafana"),
+}
 _SHOW_DIGEST = 'sha256sum < "$1"'
 
 
@@ -139,6 +146,10 @@ class Servers:
         self._check = check
         self._cluster = cluster
         self._namespace = str(params["namespace"])
+
+    def away(self) -> list[str]:
+        """Keys of servers that do not run here: one that was switched off has left its key, and its volume the password."""
+        return [key for key, (kind, name) in _SERVERS.items() if self._cluster.get(kind, name, self._namespace) is None]
 
     def of(self, key: str) -> _rotation.Server:
         """Who keeps a key's value."""
@@ -221,8 +232,9 @@ def step(module: AnsibleModule) -> dict[str, Any]:
     hidden = (*_secrets.confidential(book.values), *supplied.values())
     module.no_log_values |= {value for value in hidden if len(value) > 5}
     phase, key = params["phase"], params["key"]
+    servers = Servers(params, cluster, check)
     if phase == "plan":
-        todo, left, resumed = _rotation.plan(book, params["keys"], supplied, module.check_mode)
+        todo, left, resumed = _rotation.plan(book, params["keys"], supplied, module.check_mode, servers.away())
         words = ("goes on with " if resumed else "rotates ") + (", ".join(todo) or "nothing")
         words += "".join(f"; {name} is left: {why}" for name, why in left.items())
         return {"changed": False, "msg": words, "todo": todo, "left": left}
@@ -234,7 +246,6 @@ def step(module: AnsibleModule) -> dict[str, Any]:
             "changed": bool(late),
             "msg": f"from the next release on only the newest is valid: {', '.join(late) or 'all are'}",
         }
-    servers = Servers(params, cluster, check)
     server = servers.of(key)
     if phase == "begin":
         choose = _secrets.random_text(secrets.choice)

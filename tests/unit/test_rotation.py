@@ -132,6 +132,19 @@ def test_supplied_values_win_and_those_in_use_are_left() -> None:
     assert cluster.values["redis_password"] == "mine"
 
 
+def test_a_password_that_a_server_which_is_off_keeps_is_left() -> None:
+    cluster = Cluster({"redis_password": "a" * 32, "grafana_admin_password": "g" * 32, "mcp_token": "b" * 32})
+    todo, left, _resumed = rotation.plan(cluster.book(), [], {}, False, ["grafana_admin_password", "postgres_password"])
+    assert todo == ["redis_password", "mcp_token"]
+    assert left["grafana_admin_password"] == "Grafana does not run here"
+    assert rotation.plan(Cluster({"mcp_token": "b" * 32}).book(), ["mcp_token"], {}, False, ["redis_password"])[1] == {}
+    # Also when it was switched off in the middle.
+    rotation.begin(cluster.book(), "redis_password", {}, chooser(), Server("a" * 32))
+    assert rotation.plan(cluster.book(), [], {}, False, ["redis_password"]) == (["mcp_token"], {}, True)
+    assert cluster.book().state == rotation.State(["mcp_token"])
+    assert cluster.values["grafana_admin_password"] == "g" * 32
+
+
 def test_check_mode_writes_nothing_and_an_unknown_key_is_refused() -> None:
     cluster = Cluster({"redis_password": "a" * 32})
     assert rotation.plan(cluster.book(), [], {}, dry_run=True)[0] == ["redis_password"]
