@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,15 @@ def _restic(*arguments: str, what: str) -> str:
     return programs.run("restic", "--quiet", *arguments, what=what)
 
 
+def alone(settings: Settings) -> contextlib.AbstractContextManager[None]:
+    """Keep the receiver's uploads out: restic does not wait for another's lock, and forgetting takes an exclusive one.
+
+    Raises:
+        Fault: an upload has gone on for all the time.
+    """
+    return state.locked(settings.state, USERS, seconds=USERS_SECONDS)
+
+
 def _is_made(settings: Settings) -> bool:
     """Whether there is one: a folder shows it; of a store it is kept in mind, as restic asks an empty one for a quarter of an hour."""
     if settings.remote:
@@ -68,7 +78,7 @@ def prepare(settings: Settings, *, make: bool = False) -> None:
     Raises:
         Fault: it cannot be reached, is not there or its password is another one.
     """
-    with state.locked(settings.state, USERS, seconds=USERS_SECONDS):
+    with alone(settings):
         if make and not _is_made(settings):
             if not settings.remote:
                 Path(settings.repository).mkdir(parents=True, exist_ok=True)
@@ -162,8 +172,9 @@ def restore(snapshot: Snapshot, target: Path) -> Path:
         Fault: it cannot be read whole.
     """
     target.mkdir(parents=True, exist_ok=True)
+    # Without a lock: what is read is not forgotten meanwhile, and an upload must not end it.
     _restic(
-        *("restore", snapshot.id, "--target", str(target)),
+        *("--no-lock", "restore", snapshot.id, "--target", str(target)),
         what=f"The snapshot {snapshot.id} cannot be restored from the repository",
     )
     inside = target / Path(snapshot.paths[0]).name
@@ -191,7 +202,8 @@ def check(settings: Settings, bytes_stored: int) -> None:
         Fault: something in it is damaged.
     """
     everything = settings.check_data or bytes_stored < READ_ALL_BYTES
-    code, output, errors = programs.attempt("restic", "--quiet", "check", *(("--read-data",) if everything else ()))
+    with alone(settings):
+        code, output, errors = programs.attempt("restic", "--quiet", "check", *(("--read-data",) if everything else ()))
     if code:
         lines = [line for line in (output + "\n" + errors).splitlines() if line.strip()]
         telling = [
@@ -217,7 +229,7 @@ def thin_out(settings: Settings, systems: set[str]) -> list[Snapshot]:
     # a base costs all the WAL since: what stands for weeks and months is the logical copy alone
     short = {name: number for name, number in settings.keep.items() if name in ("last", "hourly", "daily") and number}
     kinds = {"logical": settings.keep, "base": short or {"last": 1}}
-    with state.locked(settings.state, USERS, seconds=USERS_SECONDS):
+    with alone(settings):
         for kind, keep in kinds.items():
             words = [word for name, number in keep.items() if number for word in (f"--keep-{name}", str(number))]
             _restic(

@@ -56,7 +56,8 @@ def _run(settings: Settings, last: dict[str, Any]) -> None:
     manifest = stage.stage(settings, folder)
     last["parts"] = {name: _summary(about) for name, about in manifest["parts"].items()}
     last["bytes"] = stage.size(folder)
-    made.append(repository.save("logical", folder, {"bytes": str(last["bytes"])}))
+    with repository.alone(settings):
+        made.append(repository.save("logical", folder, {"bytes": str(last["bytes"])}))
     last["snapshot"] = made[-1].id
     shutil.rmtree(folder)
     current = ""
@@ -64,7 +65,8 @@ def _run(settings: Settings, last: dict[str, Any]) -> None:
         folder = settings.work / "base"
         tags = base.take(settings, folder)
         current = tags["system"]
-        made.append(repository.save("base", folder, {**tags, "bytes": str(stage.size(folder))}))
+        with repository.alone(settings):
+            made.append(repository.save("base", folder, {**tags, "bytes": str(stage.size(folder))}))
         last["base"] = made[-1].id
         shutil.rmtree(folder)
     kept = _retain(settings, current)
