@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from typing import Any
 
 from ansible_collections.twisterlab.platform.plugins.module_utils import _forward
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import Refused
 from ansible_collections.twisterlab.platform.plugins.plugin_utils.answers import AnsweringAction
-from ansible_collections.twisterlab.platform.plugins.plugin_utils.cluster_action import held_signals, playbook_pid
+from ansible_collections.twisterlab.platform.plugins.plugin_utils.cluster_action import held_signals, is_orphan
 
 
 class ActionModule(AnsweringAction):
@@ -38,7 +37,7 @@ class ActionModule(AnsweringAction):
                     *(f"  {way.service}  {way.address}" for way in found),
                 ]
                 self.show(task_vars, lines, told, {})
-                ended = _forward.hold(running, seconds, lambda: bool(came) or os.getppid() != playbook_pid())
+                ended = _forward.hold(running, seconds, lambda: bool(came) or is_orphan())
         except Refused as error:
             return {**result, "failed": True, "msg": str(error)}
         if ended:

@@ -276,7 +276,7 @@ class Judge:
             return self._check(obj, READY)
         why += "" if phase == HEALTHY_CLUSTER else f"; {phase}: {status.get('phaseReason') or 'no reason is told'}"
         # The pods that make and copy the data are their Jobs', so by the operator's label.
-        pods = [pod for pod in self._snapshot.of("Pod") if objects.INSTANCES.items() <= objects.labels(pod).items()]
+        pods = [pod for pod in self._snapshot.of("Pod") if objects.is_instance(pod)]
         broken = self._worst(obj, pods)
         if broken and broken.state == BROKEN:
             return broken

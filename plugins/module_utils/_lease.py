@@ -59,6 +59,11 @@ def own_holder() -> Holder:
     return holder_of(user, socket.gethostname(), pid, "", process_started(pid))
 
 
+def holder_from(given: dict[str, str] | None) -> Holder:
+    """The holder that an action names, or this process' own."""
+    return Holder(**given) if given else own_holder()
+
+
 def _stat(pid: int) -> list[str]:
     """What the kernel says of a process after its name, its state first; empty when it does not exist or cannot be seen."""
     try:

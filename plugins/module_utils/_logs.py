@@ -128,7 +128,7 @@ def pods(api: Api, namespace: str, components: Sequence[str]) -> list[Object]:
 
     def chosen(pod: Object) -> bool:
         # The instances of a Cluster carry the operator's labels.
-        if objects.INSTANCES.items() <= objects.labels(pod).items():
+        if objects.is_instance(pod):
             return "postgres" in components
         return objects.is_ours(pod) and objects.component(pod) in components
 

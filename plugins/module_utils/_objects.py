@@ -71,6 +71,11 @@ def component(obj: Object) -> str:
     return labels(obj).get(COMPONENT, "")
 
 
+def is_instance(pod: Object) -> bool:
+    """Whether a pod is a server of our Cluster of CloudNativePG, which carries the operator's labels and not ours."""
+    return INSTANCES.items() <= labels(pod).items()
+
+
 def is_ours(obj: Object) -> bool:
     """Whether the object carries the two labels that make it ours."""
     found = labels(obj)

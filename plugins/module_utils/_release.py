@@ -422,7 +422,7 @@ class Release:
         def is_replaced(pod: Object) -> bool:
             if objects.meta(pod).get("namespace") != namespace:
                 return False
-            if objects.INSTANCES.items() <= objects.labels(pod).items():
+            if objects.is_instance(pod):
                 return any(obj["kind"] == kinds.CLUSTER.name for obj in self._desired)
             return objects.is_ours(pod) and objects.component(pod) in staged
 

@@ -178,7 +178,7 @@ def main() -> None:
     namespace, command = params["namespace"], params["command"]
     try:
         cluster = _kube.Cluster(params)
-        holder = _lease.Holder(**params["holder"]) if params["holder"] else _lease.own_holder()
+        holder = _lease.holder_from(params["holder"])
         hide = _logs.hider(cluster, namespace)
         # The first answer of the server brings its time.
         arguments = jobs.words(params, holder.identity.partition(" ")[0], cluster.now())

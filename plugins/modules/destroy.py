@@ -112,7 +112,7 @@ def main() -> None:
     namespace = params["namespace"]
     try:
         _destroy.confirm(params["purge"], params["confirm"], namespace)
-        holder = _lease.Holder(**params["holder"]) if params["holder"] else _lease.own_holder()
+        holder = _lease.holder_from(params["holder"])
         removal = _destroy.Destroy(
             _kube.Cluster(params), _kube.RealClock(), namespace, holder, params["purge"], module.check_mode
         ).run(params["seconds"])

@@ -292,7 +292,7 @@ def main() -> None:
     progress = _release.unpack(params["progress"])[0] if params["progress"] else _release.Progress()
     begun = time.monotonic()
     try:
-        holder = _lease.Holder(**params["holder"]) if params["holder"] else _lease.own_holder()
+        holder = _lease.holder_from(params["holder"])
         cluster = _kube.Cluster(params)
         release = _release.Release(cluster, _kube.RealClock(), holder, staged, options, progress)
         if params["give_up"]:

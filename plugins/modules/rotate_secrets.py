@@ -223,7 +223,7 @@ def step(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     cluster = _kube.Cluster(params)
     supplied = {key: str(value) for key, value in params["supplied"].items() if value not in (None, "")}
-    holder = _lease.Holder(**params["holder"]) if params["holder"] else _lease.own_holder()
+    holder = _lease.holder_from(params["holder"])
 
     def check() -> None:
         _lease.must_live(holder)

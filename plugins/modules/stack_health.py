@@ -162,7 +162,7 @@ def main() -> None:
     namespace = params["namespace"]
     try:
         cluster = _kube.Cluster(params)
-        holder = _lease.Holder(**params["holder"]) if params["holder"] else _lease.own_holder()
+        holder = _lease.holder_from(params["holder"])
         lease = (
             _lease.Lease(cluster, namespace, holder)
             if (params["lease"] or params["conclude"]) and not module.check_mode

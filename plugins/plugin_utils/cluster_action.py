@@ -49,6 +49,11 @@ def playbook_pid() -> int:
     return (started_by.pid if started_by else None) or os.getppid()
 
 
+def is_orphan() -> bool:
+    """Whether the playbook of this worker was killed."""
+    return os.getppid() != playbook_pid()
+
+
 class ClusterAction(ActionBase):
     """An action that runs a module of the same name, perhaps several times."""
 
@@ -126,7 +131,7 @@ class ClusterAction(ActionBase):
         Raises:
             AnsibleActionFail: the playbook was killed; who runs it again must not meet this one's doings.
         """
-        if os.getppid() != playbook_pid():
+        if is_orphan():
             raise AnsibleActionFail("The playbook was killed, so this worker of it does nothing any more.")
         result = self._execute_module(
             module_name=f"twisterlab.platform.{name}",
