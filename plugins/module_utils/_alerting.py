@@ -19,11 +19,10 @@ EXPLAINED: tuple[tuple[str, str], ...] = (
     ("ApiDown", "Api(ErrorRatioHigh|LatencyHigh|ErrorBudgetBurn|LatencyBudgetBurn).*|AgentInactive"),
     (
         "PostgresDown",
-        "Api(ErrorRatioHigh|LatencyHigh|ErrorBudgetBurn|LatencyBudgetBurn).*|PostgresConnectionsHigh|AgentInactive",
+        "Api(ErrorRatioHigh|LatencyHigh|ErrorBudgetBurn|LatencyBudgetBurn).*|Postgres(ConnectionsHigh|ReplicaMissing)|BackupReceiverDown|AgentInactive",
     ),
     ("RedisDown", "RedisMemoryHigh"),
     ("NodeNotReady", "Pod(NotReady|CrashLooping)|TargetDown"),
-    ("KubeStateMetricsDown", "Backup.*|RestoreDrill.*"),
 )
 
 _MARK = re.compile(r'"\\0([A-Za-z0-9_]+)\\0"')

@@ -156,23 +156,23 @@ def plan(
     for key in wanted:
         if key not in KEYS:
             raise Refused(f"rotate_secrets_keys: {key} is no key that can be rotated; choose from {', '.join(KEYS)}.")
-    todo, left = [], {key: f"{KEYS[key]} does not run here" for key in away if key in book.values}
-    if book.state.todo:
-        todo = [key for key in book.state.todo if key not in left]
-        if todo != book.state.todo and not dry_run:
+    missing = {key: "the stack has no such password" for key in KEYS if key not in book.values}
+    left = {key: f"{KEYS[key]} does not run here" for key in away} | missing
+    asked = wanted or list(KEYS)
+    former = book.state.todo
+    if former:
+        todo = [key for key in former if key not in left]
+        if todo != former and not dry_run:
             book.state = replace(book.state, todo=todo) if book.state.current in todo else State(todo)
             book.write({})
-        return todo, {}, True
-    for key in KEYS:
-        if key not in (wanted or KEYS):
-            continue
-        if key not in book.values:
-            left[key] = "the stack has no such password"
-        elif supplied.get(key) == book.values[key]:
-            left[key] = "it is supplied in twisterlab_secrets: write another value there and run this again"
-        elif key not in left:
-            todo.append(key)
-    left = {key: why for key, why in left.items() if key in (wanted or KEYS)}
+        return todo, {key: why for key, why in left.items() if key in asked or key in former}, True
+    left |= {
+        key: "it is supplied in twisterlab_secrets: write another value there and run this again"
+        for key in set(KEYS) - set(missing)
+        if supplied.get(key) == book.values[key]
+    }
+    todo = [key for key in KEYS if key in asked and key not in left]
+    left = {key: left[key] for key in KEYS if key in asked and key in left}
     book.state = State(todo)
     if todo and not dry_run:
         book.write({})

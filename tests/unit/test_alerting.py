@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -57,6 +58,17 @@ def test_the_watchdog_reaches_the_heartbeat_only() -> None:
         _text, found = conf(heartbeat=heartbeat)
         assert found["route"]["routes"][0]["receiver"] == receiver
         assert found["route"]["routes"][0]["matchers"] == ['alertname="Watchdog"']
+
+
+def test_what_explains_and_what_is_explained_exists_and_a_warning_silences_nothing_critical() -> None:
+    files = (_specs.collection_root() / "roles/prometheus/files/rules").glob("*.yml")
+    rules = [rule for file in files for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+    severity = {rule["alert"]: rule["labels"]["severity"] for rule in rules if "alert" in rule}
+    for cause, effects in _alerting.EXPLAINED:
+        found = [name for name in severity if re.fullmatch(effects, name)]
+        for part in re.split(r"\|(?![^(]*\))", effects):
+            assert any(re.fullmatch(part, name) for name in severity), (cause, part)
+        assert severity[cause] == "critical" or "critical" not in {severity[name] for name in found}, cause
 
 
 def test_the_times() -> None:

@@ -140,7 +140,10 @@ def test_a_password_that_a_server_which_is_off_keeps_is_left() -> None:
     assert rotation.plan(Cluster({"mcp_token": "b" * 32}).book(), ["mcp_token"], {}, False, ["redis_password"])[1] == {}
     # Also when it was switched off in the middle.
     rotation.begin(cluster.book(), "redis_password", {}, chooser(), Server("a" * 32))
-    assert rotation.plan(cluster.book(), [], {}, False, ["redis_password"]) == (["mcp_token"], {}, True)
+    todo, left, resumed = rotation.plan(cluster.book(), [], {}, False, ["redis_password"])
+    assert (todo, resumed) == (["mcp_token"], True)
+    assert left["redis_password"] == "Redis does not run here"
+    assert left["postgres_password"] == "the stack has no such password"
     assert cluster.book().state == rotation.State(["mcp_token"])
     assert cluster.values["grafana_admin_password"] == "g" * 32
 
