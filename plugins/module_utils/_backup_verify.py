@@ -18,6 +18,8 @@ from ._objects import Object, meta
 from ._quantity import show_bytes
 from ._status import BACKUP_AGE
 
+#: Of the receiver's Service.
+PORT = 9188
 TAG = "backup"
 NEWEST, DRILL, RECEIVER, REPOSITORY, RETENTION = (
     "newest backup",

@@ -30,19 +30,22 @@ BACKUP_AGE = timedelta(hours=26)
 CERTIFICATE_SHARE = 0.2
 WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet", "Cluster")
 
+#: What the receiver of the backups knows, by the names of its metrics; it stays when the jobs are gone. Empty when it cannot be asked.
+Ask = Callable[[], Mapping[str, float]]
 #: Days left, whole lifetime in days and the names of a certificate in PEM; None when it cannot be read.
 Read = Callable[[str, datetime], tuple[float, float, list[str]] | None]
 #: Why a certificate is not told of, which is no fault of the stack.
 UNSEEN = ("no permission", "the Python package cryptography is not here")
 
 
-def collect(api: Api, namespace: str, read: Read | None) -> dict[str, Any]:
+def collect(api: Api, namespace: str, read: Read | None, ask: Ask) -> dict[str, Any]:
     """Everything that the screen and the JSON show.
 
     Args:
         api: the cluster.
         namespace: where.
         read: reads a certificate; None where nothing here can.
+        ask: asks the receiver of the backups.
 
     Raises:
         ApiError: what every role may list cannot be listed.
@@ -62,6 +65,10 @@ def collect(api: Api, namespace: str, read: Read | None) -> dict[str, Any]:
     now = api.now()
     checks = Judge(0.0, {}).judge(snapshot, 0.0)
     release = found["records"]
+    saved = backups(found["cron_jobs"], ours(snapshot, "Job"), {}, now)
+    if saved and not (saved["newest"] and saved["drilled"]):
+        # The jobs go with a destroy and the backups stay. Only then: asking takes longer than all the rest.
+        saved = backups(found["cron_jobs"], ours(snapshot, "Job"), ask(), now)
     data: dict[str, Any] = {
         "namespace": namespace,
         "taken": f"{now:%Y-%m-%dT%H:%M:%SZ}",
@@ -69,7 +76,7 @@ def collect(api: Api, namespace: str, read: Read | None) -> dict[str, Any]:
         "autoscalers": [autoscaler(item) for item in ours(snapshot, "HorizontalPodAutoscaler")],
         "release": release,
         "certificates": certificates(found["tls"], now, read),
-        "backups": backups(found["cron_jobs"], ours(snapshot, "Job"), now),
+        "backups": saved,
         "events": warnings(snapshot.events, now),
         "ready": sum(1 for check in checks if check.state == READY),
         "objects": len(checks),
@@ -229,22 +236,27 @@ def certificates(found: Mapping[str, str], now: datetime, read: Read | None) -> 
     return told
 
 
-def backups(cron_jobs: Iterable[Object], jobs: Iterable[Object], now: datetime) -> dict[str, Any]:
+def backups(
+    cron_jobs: Iterable[Object], jobs: Iterable[Object], receiver: Mapping[str, float], now: datetime
+) -> dict[str, Any]:
     """When there was a good backup, when one was last restored for proof, and which try failed since; empty without the tier.
 
     Args:
         cron_jobs: of the stack.
         jobs: of the stack; a backup that somebody asked for is one of them, and every backup is drilled.
+        receiver: its metrics.
         now: the server's time.
     """
     cron = next((obj for obj in cron_jobs if objects.component(obj) == BACKUP), None)
     if cron is None:
         return {}
     last = str((cron.get("status") or {}).get("lastSuccessfulTime") or "")
+    drill, drilled = receiver.get("drill_success"), _stamp(receiver.get("drill_last_timestamp_seconds"))
     told: dict[str, Any] = {
-        "newest": last,
-        "drilled": last,
+        "newest": max(last, _stamp(receiver.get("last_success_timestamp_seconds"))),
+        "drilled": max(last, drilled if drill else ""),
         "schedule": str((cron.get("spec") or {}).get("schedule") or ""),
+        "asked": bool(receiver),
     }
     failed: list[tuple[str, str]] = []
     for obj in jobs:
@@ -258,11 +270,17 @@ def backups(cron_jobs: Iterable[Object], jobs: Iterable[Object], now: datetime) 
             told["newest"] = max(told["newest"], when if command == _backup_job.RUN else "")
         elif state == _backup_job.FAILED:
             failed.append((str(meta(obj).get("creationTimestamp") or ""), objects.title(obj)))
+    if drill == 0:
+        failed.append((drilled, "the backups"))
     for part in ("newest", "drilled"):
         if told[part]:
             told[f"{part}_hours"] = round((now - _moment(told[part])).total_seconds() / 3600, 1)
     told["failed"] = next((title for when, title in sorted(failed, reverse=True) if when > told["drilled"]), "")
     return told
+
+
+def _stamp(seconds: float | None) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}" if seconds else ""
 
 
 def warnings(events: Iterable[Object], now: datetime) -> list[dict[str, Any]]:

@@ -133,8 +133,10 @@ def backups(item: Mapping[str, Any]) -> str:
     """The backups in a line."""
     if not item:
         return "none"
-    newest = f"{item['newest']} ({item['newest_hours']:.0f} hours ago)" if item["newest"] else "none yet"
-    drilled = f"{item['drilled']} ({item['drilled_hours']:.0f} hours ago)" if item["drilled"] else "never"
+    nothing = ("none yet", "never") if item["asked"] else ("not known, as the receiver cannot be asked", "not known")
+    newest = f"{item['newest']} ({item['newest_hours']:.0f} hours ago)" if item["newest"] else nothing[0]
+    drilled = f"{item['drilled']} ({item['drilled_hours']:.0f} hours ago)" if item["drilled"] else nothing[1]
+    drilled = "failed" if item["failed"] and not item["drilled"] else drilled
     return f"newest {newest}, drilled {drilled}" + (f", schedule {item['schedule']}" if item.get("schedule") else "")
 
 

@@ -80,8 +80,6 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _object
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import FAILED, SKIPPED, Check
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
 
-PORT = 9188
-
 
 def look(cluster: _kube.Cluster, namespace: str, timeout: float) -> list[Check]:
     """Everything, or why it could not be looked at."""
@@ -91,7 +89,7 @@ def look(cluster: _kube.Cluster, namespace: str, timeout: float) -> list[Check]:
         reason = "twisterlab_backup_enabled is false here: there is no CronJob backup"
         return [Check(name, SKIPPED, reason, time.monotonic() - begun, backup.TAG) for name in backup.NAMES]
     try:
-        web = _web.Web(cluster, namespace, jobs.NAME, PORT, timeout)
+        web = _web.Web(cluster, namespace, jobs.NAME, backup.PORT, timeout)
         metrics = backup.parse(web.ask("/metrics").text)
     except PlatformError as error:
         return [Check(backup.RECEIVER, FAILED, f"it cannot be asked: {error}", time.monotonic() - begun, backup.TAG)]

@@ -94,7 +94,13 @@ status:
 import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.twisterlab.platform.plugins.module_utils import _health, _kube, _status
+from ansible_collections.twisterlab.platform.plugins.module_utils import (
+    _backup_verify,
+    _health,
+    _kube,
+    _status,
+    _web,
+)
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
 
 READ: _status.Read | None = None
@@ -105,6 +111,19 @@ try:
 except ImportError:
     # Everything else can still be told.
     pass
+
+
+#: Of the three that a screen may take.
+RECEIVER_SECONDS = 1.5
+
+
+def receiver(cluster: _kube.Cluster, namespace: str) -> dict[str, float]:
+    """What the receiver of the backups knows; nothing where there is none, it does not answer or the rights are lacking."""
+    try:
+        web = _web.Web(cluster, namespace, _status.BACKUP, _backup_verify.PORT, RECEIVER_SECONDS)
+        return _backup_verify.parse(web.ask("/metrics").text)
+    except PlatformError:
+        return {}
 
 
 def main() -> None:
@@ -125,7 +144,7 @@ def main() -> None:
     begun = time.monotonic()
     try:
         cluster = _kube.Cluster(module.params)
-        data = _status.collect(cluster, namespace, READ)
+        data = _status.collect(cluster, namespace, READ, lambda: receiver(cluster, namespace))
         # An image's arguments or an event may repeat what stands in the Secret.
         data = _status.redacted(data, _health.redactor(cluster, namespace))
     except PlatformError as error:

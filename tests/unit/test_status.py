@@ -116,12 +116,12 @@ def healthy() -> FakeCluster:
     return cluster
 
 
-def look(cluster: FakeCluster) -> dict[str, Any]:
-    return _status.collect(cluster, NAMESPACE, _certificates.lifetime)
+def look(cluster: FakeCluster, receiver: dict[str, float] | None = None) -> dict[str, Any]:
+    return _status.collect(cluster, NAMESPACE, _certificates.lifetime, lambda: receiver or {})
 
 
-def told(cluster: FakeCluster, playbooks: set[str] = PLAYBOOKS) -> str:
-    return "\n".join(screen.screen(look(cluster), playbooks, KUBECTL))
+def told(cluster: FakeCluster, playbooks: set[str] = PLAYBOOKS, receiver: dict[str, float] | None = None) -> str:
+    return "\n".join(screen.screen(look(cluster, receiver), playbooks, KUBECTL))
 
 
 def test_a_healthy_stack_on_one_screen() -> None:
@@ -215,7 +215,7 @@ def test_what_may_not_be_read_is_said_and_is_no_fault() -> None:
     data = look(cluster)
     assert data["state"] == "ready"
     assert "twisterlab-tls: no permission" in told(cluster)
-    assert _status.collect(cluster, NAMESPACE, None)["state"] == "ready"
+    assert _status.collect(cluster, NAMESPACE, None, dict)["state"] == "ready"
 
 
 def test_a_server_that_does_not_answer_is_an_error() -> None:
@@ -261,7 +261,28 @@ def test_backups_are_told_of_and_an_old_or_a_failed_one_is_wrong() -> None:
 def test_backups_that_were_never_made_are_no_fault() -> None:
     cluster = healthy()
     cluster.put(manifest("CronJob", "backup", "backup"))
-    assert "Backups       newest none yet" in told(cluster)
+    never = {"last_success_timestamp_seconds": 0.0, "wal_streaming": 1.0}
+    assert "Backups       newest none yet, drilled never" in told(cluster, receiver=never)
+    assert "Backups       newest not known, as the receiver cannot be asked, drilled not known" in told(cluster)
+
+
+def test_backups_whose_jobs_are_gone_are_known_by_the_receiver() -> None:
+    cluster = healthy()
+    cluster.put(manifest("CronJob", "backup", "backup"))
+    made = {
+        "last_success_timestamp_seconds": datetime(2026, 11, 23, 3, tzinfo=UTC).timestamp(),
+        "drill_last_timestamp_seconds": datetime(2026, 11, 23, 4, tzinfo=UTC).timestamp(),
+    }
+    assert "newest 2026-11-23T03:00:00Z (6 hours ago), drilled 2026-11-23T04:00:00Z (5 hours ago)" in told(
+        cluster, receiver=made | {"drill_success": 1.0}
+    )
+    assert look(cluster, made | {"drill_success": 1.0})["state"] == "ready"
+    damaged = made | {"drill_success": 0.0}
+    assert "drilled failed" in told(cluster, receiver=damaged)
+    assert "the backups: the last backup or drill failed; verify --tags backup says why" in told(
+        cluster, receiver=damaged
+    )
+    assert look(cluster, damaged)["state"] == "degraded"
 
 
 def test_warnings_of_the_last_hour_newest_first_and_the_same_once() -> None:
