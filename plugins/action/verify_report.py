@@ -43,6 +43,8 @@ class ActionModule(ReportingAction):
         path = "" if check else self._write(report, Path(arguments["dest"]))
         words = "\n".join(broken) or _checks.summary(checks)
         told = f"{words}{'' if broken else '.'}" + (f"{chr(10) if broken else ' '}Report: {path}" if path else "")
+        if not any(check["state"] == _checks.OK for check in checks) and not broken:
+            told = f"Nothing was proven, everything was skipped. {told}"
         if not checks:
             told = "Nothing was verified: no tag of verify chose a check; write for example --tags monitoring."
         for line in _checklist.lines(rows):

@@ -14,45 +14,60 @@ from ._checks import FAILED, OK, SKIPPED
 UNSEEN = "not looked at"
 
 
+#: A tag of verify with the names of its checks; `*` stands for any text. A part that could not be looked at has one check of a name of its own.
+Proof = tuple[str, tuple[str, ...]]
+
+
+def _is(proof: Proof, check: Mapping[str, Any]) -> bool:
+    tag, names = proof
+    return check["tag"] == tag and any(fnmatchcase(str(check["name"]), name) for name in names)
+
+
 @dataclass(frozen=True)
 class Row:
     """One row.
 
     Attributes:
         title: what must be so.
-        proofs: tags of verify with the names of the checks that prove it; `*` stands for any text.
+        proofs: what proves it, all of them together.
+        beside: what alone proves nothing of it, and disproves it.
     """
 
     title: str
-    proofs: tuple[tuple[str, tuple[str, ...]], ...]
+    proofs: tuple[Proof, ...]
+    beside: tuple[Proof, ...] = ()
 
     def holds(self, check: Mapping[str, Any]) -> bool:
-        """Whether a check is one of this row's proofs."""
-        return any(
-            check["tag"] == tag and any(fnmatchcase(str(check["name"]), name) for name in names)
-            for tag, names in self.proofs
-        )
+        """Whether a check says something of this row."""
+        return any(_is(proof, check) for proof in (*self.proofs, *self.beside))
 
     @property
     def tags(self) -> tuple[str, ...]:
         """The tags that look at it."""
-        return tuple(tag for tag, _names in self.proofs)
+        return tuple(dict.fromkeys(tag for tag, _names in (*self.proofs, *self.beside)))
 
 
 ROWS = (
     Row(
         "Services are reachable through the Ingress over TLS",
-        (("edge", ("https *", "http *")), ("health", ("service *",))),
+        (("edge", ("https *", "http *", "address", "names")),),
+        (("health", ("service *",)),),
     ),
     Row("MCP works from an IDE's configuration", (("mcp", ("*",)),)),
-    Row("Metrics are collected in Prometheus", (("monitoring", ("target *", "every pod's metrics")),)),
-    Row("Grafana's dashboards are configured", (("monitoring", ("grafana *", "panel *")),)),
-    Row("Health checks are operational", (("health", ("probes *", "workload *")),)),
+    Row("Metrics are collected in Prometheus", (("monitoring", ("target *", "every pod's metrics", "targets")),)),
+    Row(
+        "Grafana's dashboards are configured",
+        (("monitoring", ("grafana *", "grafana")), ("monitoring", ("panel *", "panels"))),
+    ),
+    Row("Health checks are operational", (("health", ("probes *", "workloads")), ("health", ("workload *",)))),
     Row("Autoscaling works", (("health", ("autoscaler*",)), ("autoscaling", ("*",)))),
-    Row("Backups are configured and restorable", (("backup", ("newest backup", "restore drill")),)),
+    Row("Backups are configured and restorable", (("backup", ("newest backup",)), ("backup", ("restore drill",)))),
     Row(
         "Alerts are active and routed",
-        (("monitoring", ("rule *", "no critical alert", "Prometheus sends alerts", "alert route*")),),
+        (
+            ("monitoring", ("rule *", "no critical alert", "Prometheus sends alerts", "rules")),
+            ("monitoring", ("alert route*", "route")),
+        ),
     ),
 )
 
@@ -67,7 +82,7 @@ class Verdict:
 
 
 def concluded(checks: Iterable[Mapping[str, Any]]) -> list[Verdict]:
-    """Every row: failed when a proof failed, ok when one of each tag was seen, skipped or not looked at with the reason."""
+    """Every row: failed when a check of it failed, ok when each proof was seen, skipped or not looked at with the reason."""
     made = list(checks)
     return [_verdict(row, [check for check in made if row.holds(check)]) for row in ROWS]
 
@@ -77,17 +92,18 @@ def _verdict(row: Row, found: list[Mapping[str, Any]]) -> Verdict:
     if failed:
         more = f"; and {len(failed) - 1} more" if len(failed) > 1 else ""
         return Verdict(row.title, FAILED, f"{failed[0]['tag']} {failed[0]['name']}: {failed[0]['evidence']}{more}")
+    parts = [(tag, [check for check in found if _is((tag, names), check)]) for tag, names in row.proofs]
+    unproven = next((part for _tag, part in parts if part and all(check["state"] != OK for check in part)), None)
+    if unproven:
+        return Verdict(row.title, SKIPPED, f"{unproven[0]['name']}: {unproven[0]['evidence']}")
     good = [check for check in found if check["state"] == OK]
-    seen = {check["tag"] for check in found}
-    left = [f"--tags {tag}" for tag in row.tags if tag not in seen]
-    if not found:
-        return Verdict(row.title, UNSEEN, f"verify with {' and '.join(left)} looks at it")
-    if not good:
-        return Verdict(row.title, SKIPPED, f"{found[0]['name']}: {found[0]['evidence']}")
-    missing = f"; more with {' and '.join(left)}" if left else ""
-    return Verdict(
-        row.title, OK, f"{len(good)} checks of {', '.join(sorted({str(check['tag']) for check in good}))}{missing}"
-    )
+    told = f"{len(good)} checks of {', '.join(sorted({str(check['tag']) for check in good}))}"
+    unseen = list(dict.fromkeys(tag for tag, part in parts if not part))
+    if unseen:
+        tags = unseen if found else row.tags
+        where = f"verify with {' and '.join(f'--tags {tag}' for tag in tags)} looks at it"
+        return Verdict(row.title, UNSEEN, f"{where}; alone {told} prove too little" if good else where)
+    return Verdict(row.title, OK, told)
 
 
 def lines(verdicts: Iterable[Verdict]) -> list[str]:

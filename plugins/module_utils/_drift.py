@@ -304,7 +304,7 @@ class Drift:
         """Compare everything with the last release.
 
         Raises:
-            Refused: there is none.
+            Refused: there is none, it cannot be read, or nothing of it may be compared.
         """
         records = Records(self._api, self._namespace)
         last = newest(records.all())
@@ -314,6 +314,10 @@ class Drift:
             )
         number = number_of(last)
         components = records.components(records.read(number))
+        if not components:
+            raise Refused(
+                f"What release {number} of namespace {self._namespace} held cannot be read, so nothing was compared: run deploy.yml, which records a new one."
+            )
         desired = [obj for item in components for obj in item.objects]
         live = _plan.inventory(self._api, self._namespace, desired)
         found = Found(number, [], 0, [])
@@ -325,6 +329,11 @@ class Drift:
             else:
                 found.objects += 1
                 found.differences += differences or []
+        if found.unseen and not found.objects:
+            raise Refused(
+                f"None of the {len(found.unseen)} objects of release {number} could be compared, the first is {found.unseen[0]}: "
+                "a comparison is a dry run of an apply, so use the deployer's kubeconfig (playbooks/bootstrap.yml)."
+            )
         wanted = {objects.key(obj) for obj in desired}
         # What an administrator's bootstrap made is of no tier.
         tiers = {item.component for item in components}
@@ -372,8 +381,8 @@ def _order(path: Path) -> tuple[tuple[int, str], ...]:
 def summary(found: Found) -> str:
     """One line."""
     number = len(found.differences)
-    same = f"{found.objects} objects are as release {found.release} left them"
+    rest = f", {len(found.unseen)} could not be compared" if found.unseen else ""
     if not number:
-        return same
+        return f"{found.objects} objects are as release {found.release} left them{rest}"
     touched = len({item.object for item in found.differences})
-    return f"{number} difference{'s' if number > 1 else ''} from release {found.release} in {touched} of {found.objects} objects"
+    return f"{number} difference{'s' if number > 1 else ''} from release {found.release} in {touched} of {found.objects} objects{rest}"

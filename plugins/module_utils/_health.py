@@ -60,15 +60,19 @@ class Outcome:
 def read(api: Api, namespace: str) -> Snapshot:
     """Everything that is judged, in one round of parallel lists."""
 
+    unseen: list[str] = []
+
     def one(kind: Kind) -> tuple[str, list[Object]]:
         try:
             return kind.name, api.list(kind, namespace, labels=objects.OURS_SELECTOR if kind in OURS else "")
         except ApiError as error:
-            if error.status == 404 or (error.status == 403 and kind.name in OPTIONAL):
-                return kind.name, []
-            raise
+            if error.status == 403 and kind.name in OPTIONAL:
+                unseen.append(kind.name)
+            elif error.status != 404:
+                raise
+            return kind.name, []
 
-    return Snapshot(dict(each([*OURS, *ALL], one)))
+    return Snapshot(dict(each([*OURS, *ALL], one)), unseen=unseen)
 
 
 def read_events(api: Api, namespace: str) -> list[Object]:

@@ -70,7 +70,9 @@ def workloads(snapshot: Snapshot, now: datetime) -> list[Check]:
         pods = [pod for pod in _status.pods_of(snapshot, obj) if not meta(pod).get("deletionTimestamp")]
         ready = sum(_is_ready(pod) for pod in pods)
         restarts = sum(int(state.get("restartCount") or 0) for pod in pods for state in _states(pod))
-        problem = _reason(verdicts[title]) or _falling(pods, now)
+        asleep = objects.notes(obj).get(objects.HIBERNATION) == "on"
+        sleeps = "it sleeps, so nothing of it runs: ansible-playbook deploy.yml wakes it" if asleep else ""
+        problem = sleeps or _reason(verdicts[title]) or _falling(pods, now)
         evidence = f"{ready} of {len(pods)} pods Running and Ready, {restarts} restarts in all"
         found.append(judged(f"workload {title}", problem, evidence, 0.0, TAG))
     return found
@@ -107,6 +109,10 @@ def probes(snapshot: Snapshot) -> list[Check]:
     """Kubernetes watches every container: whether it serves, and whether it lives."""
     found = []
     for obj in ours(snapshot):
+        if obj.get("kind") == "Cluster" and not _status.pods_of(snapshot, obj):
+            # Its operator gives them to the pods.
+            found.append(Check(f"probes {objects.title(obj)}", SKIPPED, "it has no pods", 0.0, TAG))
+            continue
         lacking, kinds = [], []
         for item in _status.pod_spec(snapshot, obj).get("containers") or []:
             for probe in ("readinessProbe", "livenessProbe"):
@@ -179,7 +185,9 @@ def autoscalers(snapshot: Snapshot) -> list[Check]:
         )
         for obj in _status.ours(snapshot, "HorizontalPodAutoscaler")
     ]
-    return found or [Check("autoscaler", SKIPPED, "there is none of the stack", 0.0, TAG)]
+    forbidden = "HorizontalPodAutoscaler" in snapshot.unseen
+    why = "no permission to list HorizontalPodAutoscalers" if forbidden else "there is none of the stack"
+    return found or [Check("autoscaler", SKIPPED, why, 0.0, TAG)]
 
 
 def service(obj: Object, pods: Iterable[Object], ask: Ask) -> Check:
@@ -253,6 +261,9 @@ def passwords(values: Mapping[str, str]) -> Check:
     """
     name = "secrets are of this installation"
     own = {key: value for key, value in values.items() if not _MADE.search(key) and key != _secrets.SALT_KEY}
+    if not own:
+        lacking = f"Secret/{_secrets.SECRET_NAME} is not there or empty, so no pod can start anew: docs/backup.md has the way back"
+        return Check(name, FAILED, lacking, 0.0, TAG)
     problems = []
     for key, value in sorted(own.items()):
         if not value:
@@ -282,6 +293,8 @@ def in_clear(found: Iterable[Object], values: Mapping[str, str]) -> Check:
         values: the Secret in clear.
     """
     chosen = {key: value for key, value in values.items() if key not in _secrets.PUBLIC and len(value) >= 8}
+    if not chosen:
+        return Check("secrets stand in no other object", SKIPPED, "there is no value to look for", 0.0, TAG)
     problems, number = [], 0
     for obj in found:
         number += 1

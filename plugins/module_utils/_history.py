@@ -61,7 +61,7 @@ def screen(namespace: str, releases: Sequence[Mapping[str, Any]]) -> list[str]:
                 str(item["status"] or "?"),
                 str(item.get("user") or "?"),
                 sentence_list(list(item.get("components") or []), 3),
-                changes(item, 3),
+                changes(item, 3) if "created" in item else "not known, its record cannot be read",
             ]
         )
         more = [f"    {name}: {old} -> {new}" for name, (old, new) in (item.get("images_changed") or {}).items()]

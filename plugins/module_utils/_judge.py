@@ -88,10 +88,17 @@ class Check:
 
 @dataclass
 class Snapshot:
-    """What the cluster said at one moment; kinds by their names. `events` may be left empty when nothing is amiss."""
+    """What the cluster said at one moment; kinds by their names.
+
+    Attributes:
+        found: objects by kind.
+        events: may be left empty when nothing is amiss.
+        unseen: kinds that may not be listed, so that none is found says nothing.
+    """
 
     found: dict[str, list[Object]]
     events: list[Object] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
 
     def of(self, kind: str) -> list[Object]:
         """The objects of a kind."""
@@ -182,6 +189,8 @@ class Judge:
         required = min(wanted, least) if least is not None else wanted
         if not _observed(obj):
             return self._check(obj, WAITING, "the controller has not seen the change yet")
+        if not wanted:
+            return self._check(obj, BROKEN, _scaled_away(obj, least or 1))
         pods = self._pods_of_newest(obj)
         available, updated = int(status.get("availableReplicas") or 0), int(status.get("updatedReplicas") or 0)
         old = max(0, int(status.get("replicas") or 0) - updated)
@@ -214,6 +223,8 @@ class Judge:
         wanted = int(spec.get("replicas", 1))
         if not _observed(obj):
             return self._check(obj, WAITING, "the controller has not seen the change yet")
+        if not wanted:
+            return self._check(obj, BROKEN, _scaled_away(obj, 1))
         revision = status.get("updateRevision")
         pods = [pod for pod in self._pods[_uid(obj)] if not meta(pod).get("deletionTimestamp")]
         newest = [
@@ -258,7 +269,7 @@ class Judge:
         if objects.notes(obj).get(objects.HIBERNATION) == "on":
             return self._check(obj, READY, "it sleeps, its volumes stay")
         wanted, status = int((obj.get("spec") or {}).get("instances") or 1), obj.get("status") or {}
-        phase, ready = str(status.get("phase") or ""), int(status.get("readyInstances") or 0)
+        phase, ready = str(status.get("phase") or ""), ready_instances(obj, self._pods[_uid(obj)])
         # What it says may be of before a change; an image is the change that is known by its pods.
         image = (obj.get("spec") or {}).get("imageName")
         old = sorted(
@@ -591,6 +602,18 @@ def _condition(obj: Object, kind: str) -> Object:
 
 def _is_ready(pod: Object) -> bool:
     return _condition(pod, "Ready").get("status") == "True"
+
+
+def _scaled_away(obj: Object, replicas: int) -> str:
+    """No template has 0 replicas, so somebody did it, and a release does not give an autoscaler's workload its number back."""
+    where = meta(obj).get("namespace") or "default"
+    return f"it is scaled to 0, so nothing of it runs: kubectl -n {where} scale {objects.title(obj).lower()} --replicas={replicas}"
+
+
+def ready_instances(cluster: Object, pods: list[Object]) -> int:
+    """The instances of a Cluster that serve; what its operator wrote stays as it was when that is gone, so its pods must say the same."""
+    told = int((cluster.get("status") or {}).get("readyInstances") or 0)
+    return min(told, sum(1 for pod in pods if _is_ready(pod)))
 
 
 def _revision(replica_set: Object) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -63,12 +64,14 @@ class Summary:
 
 
 def images_of(found: list[Object]) -> dict[str, str]:
-    """Every container's image, by `Kind/name/container`."""
-    return {
+    """Every container's image, by `Kind/name/container`; of a Cluster that of its servers."""
+    images = {
         f"{objects.title(obj)}/{item.get('name')}": str(item.get("image"))
         for obj in found
         for item in objects.containers(objects.pod_spec(obj))
     }
+    clusters = [obj for obj in found if obj.get("kind") == kinds.CLUSTER.name]
+    return images | {f"{objects.title(obj)}/postgres": str(obj["spec"]["imageName"]) for obj in clusters}
 
 
 def pack(components: list[Component]) -> str:
@@ -134,6 +137,24 @@ def merged(previous: list[Component], staged: list[Component]) -> list[Component
     by_name = {item.component: item for item in previous}
     by_name.update({item.component: item for item in staged})
     return [by_name[name] for name in sorted(by_name)]
+
+
+def lost(api: Api, namespace: str, wanted: Collection[str], there: Iterable[Object]) -> str:
+    """The objects of some kinds that the newest release has and that are not there, in a sentence; empty when none is, or nobody can tell."""
+    records = Records(api, namespace)
+    try:
+        last = newest(records.all())
+        held = records.components(records.read(number_of(last))) if last else []
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return ""
+    known = {objects.title(obj) for obj in there}
+    titles = [objects.title(obj) for item in held for obj in item.objects if obj.get("kind") in wanted]
+    gone = [title for title in titles if title not in known]
+    if not gone or last is None:
+        return ""
+    return f"release {number_of(last)} has {objects.sentence_list(gone)}, and the namespace has not; ansible-playbook deploy.yml"
 
 
 class Records:

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ._checks import FAILED, SKIPPED, summary
+from ._checks import FAILED, OK, SKIPPED, summary
 
 #: Size of a plot and of its margins in pixels: left, top, right, bottom.
 WIDTH, HEIGHT = 720, 220
@@ -81,6 +81,7 @@ def page(report: Mapping[str, Any]) -> dict[str, Any]:
         **report,
         "summary": summary(checks),
         "failed": [check for check in checks if check["state"] == FAILED],
+        "proven": any(check["state"] == OK for check in checks),
         "tags": {
             tag: [check for check in checks if check["tag"] == tag]
             for tag in dict.fromkeys(check["tag"] for check in checks)

@@ -12,9 +12,9 @@ from typing import Any
 from . import _backup_job, _health, _sealed
 from . import _kinds as kinds
 from . import _objects as objects
-from ._api import Api, each, known
+from ._api import Api, each
 from ._errors import ApiError
-from ._judge import READY, WAITING, Judge, Snapshot, event_time, overall
+from ._judge import READY, WAITING, Judge, Snapshot, event_time, overall, ready_instances
 from ._lease import moment_of
 from ._objects import Object, meta
 from ._record import SELECTOR, Records, newest, number_of, summary_of
@@ -29,6 +29,8 @@ BACKUP_AGE = timedelta(hours=26)
 #: A certificate is renewed at a third of its lifetime, so one with less than this share was forgotten.
 CERTIFICATE_SHARE = 0.2
 WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet", "Cluster")
+#: The volume that the backups are on stays when nothing makes them any more.
+BACKUP_VOLUME = "PersistentVolumeClaim/backup-data"
 
 #: What the receiver of the backups knows, by the names of its metrics; it stays when the jobs are gone. Empty when it cannot be asked.
 Ask = Callable[[], Mapping[str, float]]
@@ -51,24 +53,28 @@ def collect(api: Api, namespace: str, read: Read | None, ask: Ask) -> dict[str, 
         ApiError: what every role may list cannot be listed.
         Unreachable: the API server does not answer.
     """
+    unseen: list[str] = []
     rest: dict[str, Callable[[], Any]] = {
-        "events": lambda: _health.read_events(api, namespace),
-        "records": lambda: newest_record(api, namespace),
-        "cron_jobs": lambda: known(api, kinds.CRON_JOB, namespace, objects.OURS_SELECTOR),
-        "tls": lambda: _certificates(api, namespace),
+        "events": lambda: _listed(api, kinds.EVENT, namespace, "", unseen),
+        "records": lambda: newest_record(api, namespace, unseen),
+        "cron_jobs": lambda: _listed(api, kinds.CRON_JOB, namespace, objects.OURS_SELECTOR, unseen),
+        "tls": lambda: _certificates(api, namespace, unseen),
     }
     # `read` of the judge makes eight requests at once; the others go beside them.
     tasks: list[tuple[str, Callable[[], Any]]] = [("snapshot", lambda: _health.read(api, namespace)), *rest.items()]
     found = dict(each(tasks, lambda task: (task[0], task[1]())))
     snapshot: Snapshot = found["snapshot"]
     snapshot.events = found["events"]
+    snapshot.found[kinds.CRON_JOB.name] = found["cron_jobs"]
+    snapshot.unseen += unseen
     now = api.now()
     checks = Judge(0.0, {}).judge(snapshot, 0.0)
     release = found["records"]
-    saved = backups(found["cron_jobs"], ours(snapshot, "Job"), {}, now)
+    since = _volume_since(found["cron_jobs"], ours(snapshot, kinds.CLAIM.name))
+    saved = backups(found["cron_jobs"], ours(snapshot, "Job"), {}, now, since)
     if saved and not (saved["newest"] and saved["drilled"]):
         # The jobs go with a destroy and the backups stay. Only then: asking takes longer than all the rest.
-        saved = backups(found["cron_jobs"], ours(snapshot, "Job"), ask(), now)
+        saved = backups(found["cron_jobs"], ours(snapshot, "Job"), ask(), now, since)
     data: dict[str, Any] = {
         "namespace": namespace,
         "taken": f"{now:%Y-%m-%dT%H:%M:%SZ}",
@@ -76,11 +82,12 @@ def collect(api: Api, namespace: str, read: Read | None, ask: Ask) -> dict[str, 
         "autoscalers": [autoscaler(item) for item in ours(snapshot, "HorizontalPodAutoscaler")],
         "release": release,
         "certificates": certificates(found["tls"], now, read),
-        "backups": saved,
+        "backups": saved or _no_backups(snapshot),
         "events": warnings(snapshot.events, now),
         "ready": sum(1 for check in checks if check.state == READY),
         "objects": len(checks),
         "waiting": sum(1 for check in checks if check.state == WAITING),
+        "unseen": sorted(set(snapshot.unseen)),
     }
     data["wrong"] = wrong(data, [asdict(check) for check in checks], snapshot)
     data["state"] = ABSENT if not checks and not release else overall(checks)
@@ -89,17 +96,34 @@ def collect(api: Api, namespace: str, read: Read | None, ask: Ask) -> dict[str, 
     return data
 
 
-def newest_record(api: Api, namespace: str) -> dict[str, Any]:
-    """The summary of the last release; empty when there was none or it may not be read."""
-    found = newest(known(api, kinds.CONFIG_MAP, namespace, SELECTOR, metadata_only=True))
+def _listed(
+    api: Api, kind: kinds.Kind, namespace: str, labels: str, unseen: list[str], metadata_only: bool = False
+) -> list[Object]:
+    """The objects of a kind; none where the server does not know it or, which is then remembered, where they may not be listed."""
+    try:
+        return api.list(kind, namespace, labels=labels, metadata_only=metadata_only)
+    except ApiError as error:
+        if error.status == 403:
+            unseen.append(kind.name)
+        elif error.status != 404:
+            raise
+        return []
+
+
+def newest_record(api: Api, namespace: str, unseen: list[str] | None = None) -> dict[str, Any]:
+    """The summary of the last release; empty when there was none or, which `unseen` then says, it may not be read."""
+    forbidden = [] if unseen is None else unseen
+    found = newest(_listed(api, kinds.CONFIG_MAP, namespace, SELECTOR, forbidden, metadata_only=True))
     return summary_of(Records(api, namespace).read(number_of(found)) or {}) if found else {}
 
 
-def _certificates(api: Api, namespace: str) -> dict[str, str]:
+def _certificates(api: Api, namespace: str, unseen: list[str]) -> dict[str, str]:
     """PEM, or why there is none, of the certificate that the edge serves and of our authority, by Secret."""
-    served = _sealed.served_by(known(api, kinds.INGRESS, namespace, objects.OURS_SELECTOR)) or _sealed.served_by(
-        known(api, kinds.GATEWAY, namespace, objects.OURS_SELECTOR)
-    )
+    forbidden: list[str] = []
+    served = _sealed.served_by(_listed(api, kinds.INGRESS, namespace, objects.OURS_SELECTOR, forbidden))
+    served = served or _sealed.served_by(_listed(api, kinds.GATEWAY, namespace, objects.OURS_SELECTOR, forbidden))
+    # Most stacks have one of the two, and their roles no right to the other.
+    unseen += forbidden if not served else []
     names = [served] if served else []
     # The authority is ours where the certificate is.
     names += ["twisterlab-ca"] if served in _sealed.NAMES else []
@@ -155,7 +179,7 @@ def tiers(snapshot: Snapshot) -> list[dict[str, Any]]:
             if kind == "DaemonSet":
                 wanted, ready = status.get("desiredNumberScheduled"), status.get("numberReady")
             elif kind == "Cluster":
-                wanted, ready = spec.get("instances"), status.get("readyInstances")
+                wanted, ready = spec.get("instances"), ready_instances(obj, pods_of(snapshot, obj))
             states = [
                 state
                 for pod in pods_of(snapshot, obj)
@@ -237,7 +261,7 @@ def certificates(found: Mapping[str, str], now: datetime, read: Read | None) -> 
 
 
 def backups(
-    cron_jobs: Iterable[Object], jobs: Iterable[Object], receiver: Mapping[str, float], now: datetime
+    cron_jobs: Iterable[Object], jobs: Iterable[Object], receiver: Mapping[str, float], now: datetime, since: str = ""
 ) -> dict[str, Any]:
     """When there was a good backup, when one was last restored for proof, and which try failed since; empty without the tier.
 
@@ -246,19 +270,24 @@ def backups(
         jobs: of the stack; a backup that somebody asked for is one of them, and every backup is drilled.
         receiver: its metrics.
         now: the server's time.
+        since: when the volume that holds them was made; what a job made before went with the volume before.
     """
-    cron = next((obj for obj in cron_jobs if objects.component(obj) == BACKUP), None)
+    cron = _schedule(cron_jobs)
     if cron is None:
         return {}
     last = str((cron.get("status") or {}).get("lastSuccessfulTime") or "")
+    last = last if last >= since else ""
     drill, drilled = receiver.get("drill_success"), _stamp(receiver.get("drill_last_timestamp_seconds"))
     told: dict[str, Any] = {
         "newest": max(last, _stamp(receiver.get("last_success_timestamp_seconds"))),
         "drilled": max(last, drilled if drill else ""),
         "schedule": str((cron.get("spec") or {}).get("schedule") or ""),
         "asked": bool(receiver),
+        "suspended": bool((cron.get("spec") or {}).get("suspend")),
     }
-    failed: list[tuple[str, str]] = []
+    made = moment_of(str(meta(cron).get("creationTimestamp") or "")) or now
+    told["schedule_hours"] = round((now - made).total_seconds() / 3600, 1)
+    failed: list[tuple[str, str, str]] = []
     for obj in jobs:
         command, status = objects.labels(obj).get(_backup_job.LABEL), obj.get("status") or {}
         if command not in (_backup_job.RUN, _backup_job.DRILL):
@@ -266,17 +295,32 @@ def backups(
         state = _backup_job.ended(obj)
         if state == _backup_job.COMPLETE:
             when = str(status.get("completionTime") or "")
+            when = when if when >= since else ""
             told["drilled"] = max(told["drilled"], when)
             told["newest"] = max(told["newest"], when if command == _backup_job.RUN else "")
         elif state == _backup_job.FAILED:
-            failed.append((str(meta(obj).get("creationTimestamp") or ""), objects.title(obj)))
+            failed.append((str(meta(obj).get("creationTimestamp") or ""), objects.title(obj), command))
     if drill == 0:
-        failed.append((drilled, "the backups"))
+        failed.append((drilled, "the backups", _backup_job.DRILL))
+    if receiver.get("last_run_success") == 0 and receiver.get("last_run_timestamp_seconds"):
+        failed.append((_stamp(receiver.get("last_run_timestamp_seconds")), "the backups", _backup_job.RUN))
     for part in ("newest", "drilled"):
         if told[part]:
             told[f"{part}_hours"] = round((now - _moment(told[part])).total_seconds() / 3600, 1)
-    told["failed"] = next((title for when, title in sorted(failed, reverse=True) if when > told["drilled"]), "")
+    # A drill of an older backup does not make good the backup that failed.
+    good = {_backup_job.RUN: told["newest"], _backup_job.DRILL: told["drilled"]}
+    told["failed"] = next((title for when, title, command in sorted(failed, reverse=True) if when > good[command]), "")
     return told
+
+
+def _no_backups(snapshot: Snapshot) -> dict[str, Any]:
+    """Why there is no schedule, where there may be backups all the same."""
+    if kinds.CRON_JOB.name in snapshot.unseen:
+        return {"newest": "", "failed": "", "problem": "not known, as CronJobs may not be listed"}
+    if BACKUP_VOLUME in {objects.title(obj) for obj in ours(snapshot, kinds.CLAIM.name)}:
+        problem = "nothing makes them; those that were made are on the volume backup-data"
+        return {"newest": "", "failed": "", "problem": problem}
+    return {}
 
 
 def _stamp(seconds: float | None) -> str:
@@ -308,6 +352,20 @@ def _moment(text: str) -> datetime:
     return moment_of(text) or datetime.fromtimestamp(0, UTC)
 
 
+def _schedule(cron_jobs: Iterable[Object]) -> Object | None:
+    return next((obj for obj in cron_jobs if objects.component(obj) == BACKUP), None)
+
+
+def _volume_since(cron_jobs: Iterable[Object], claims: Iterable[Object]) -> str:
+    """When the volume that holds the repository was made; empty for one that is elsewhere."""
+    for item in objects.pod_spec(_schedule(cron_jobs) or {}).get("containers") or []:
+        for variable in item.get("env") or []:
+            if variable.get("name") == "RESTIC_REPOSITORY" and str(variable.get("value")).startswith("/"):
+                found = (claim for claim in claims if objects.name(claim) == "backup-data")
+                return max((str(meta(claim).get("creationTimestamp") or "") for claim in found), default="")
+    return ""
+
+
 def wrong(data: Mapping[str, Any], checks: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> list[dict[str, Any]]:
     """Everything that is not as it should be, worst first: the judge's verdicts, then what it does not look at."""
     found = [
@@ -316,10 +374,11 @@ def wrong(data: Mapping[str, Any], checks: Iterable[Mapping[str, Any]], snapshot
         if check["state"] != READY
     ]
     release = data["release"]
-    there = {objects.title(obj) for kind in WORKLOADS for obj in snapshot.of(kind)}
+    wanted = {*WORKLOADS, kinds.CRON_JOB.name} - set(snapshot.unseen)
+    there = {objects.title(obj) for kind in wanted for obj in snapshot.of(kind)}
     titles = {title.rpartition("/")[0] for title in release.get("images") or {}}
     for title in sorted(titles - there):
-        if title.partition("/")[0] in WORKLOADS:
+        if title.partition("/")[0] in wanted:
             found.append(_item(title, f"release {release['number']} has it, and it is not in the namespace"))
     if release.get("status") == "failed":
         found.append(_item(f"release {release['number']}", f"failed: {cause(release)}"))
@@ -334,6 +393,11 @@ def wrong(data: Mapping[str, Any], checks: Iterable[Mapping[str, Any]], snapshot
         found.append(_item("backup", f"the newest is {saved['newest_hours']:.0f} hours old", BACKUP))
     if saved and saved["failed"]:
         found.append(_item(saved["failed"], "the last backup or drill failed; verify --tags backup says why", BACKUP))
+    if saved.get("suspended"):
+        found.append(_item("CronJob/backup", "it is suspended, so no backup is made: set suspend to false", BACKUP))
+    elif saved.get("asked") and not saved["newest"] and saved["schedule_hours"] > BACKUP_AGE.total_seconds() / 3600:
+        sentence = f"there never was a good one, and the schedule is {saved['schedule_hours']:.0f} hours old"
+        found.append(_item("backup", sentence, BACKUP))
     return found
 
 

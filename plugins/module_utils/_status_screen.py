@@ -33,7 +33,10 @@ def screen(data: Mapping[str, Any], playbooks: Collection[str], kubectl: str) ->
         kubectl: how a person reaches the namespace.
     """
     state = f"{data['ready']} of {data['objects']} objects ready, " if data["objects"] else ""
-    lines = [f"Namespace {data['namespace']}: {WORDS[data['state']]} ({state}{data['taken']})"]
+    # After a destroy volumes and records stay, which is no stack that runs.
+    still = data["state"] == "degraded" and not any(tier["ready"] for tier in data["tiers"])
+    word = "nothing of ours runs" if still else WORDS[data["state"]]
+    lines = [f"Namespace {data['namespace']}: {word} ({state}{data['taken']})"]
     if data["tiers"]:
         lines += ["", *table(list(_tier_rows(data["tiers"])))]
     lines += ["", *_facts(data)]
@@ -63,14 +66,22 @@ def _tier_rows(tiers: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
 
 
 def _facts(data: Mapping[str, Any]) -> Iterator[str]:
+    def unknown(*names: str) -> str:
+        """What stands in the place of none where nobody may look."""
+        found = [name for name in names if name in data["unseen"]]
+        return f"not known, as {found[0]}{'e' if found[0] == 'Ingress' else ''}s may not be listed" if found else ""
+
     for item in data["autoscalers"]:
         yield f"Autoscaler    {autoscaler(item)}"
-    yield f"Release       {release(data['release'])}"
+    if unknown("HorizontalPodAutoscaler"):
+        yield f"Autoscaler    {unknown('HorizontalPodAutoscaler')}"
+    yield f"Release       {unknown('ConfigMap') or release(data['release'])}"
     for item in data["certificates"] or [{}]:
-        yield f"Certificate   {certificate(item)}"
+        yield f"Certificate   {certificate(item) if item else unknown('Ingress', 'Gateway') or certificate(item)}"
     yield f"Backups       {backups(data['backups'])}"
     events = data["events"]
-    yield f"Warnings      {len(events) or 'none'} in the last hour"
+    number = f"{len(events) or 'none'} in the last hour"
+    yield f"Warnings      {unknown('Event') or number}"
     told = (
         f"  {item['last'][11:19]} {item['object']} {item['reason']}{_times(item)}: {brief(item['message'], WIDTH)}"
         for item in events
@@ -133,11 +144,14 @@ def backups(item: Mapping[str, Any]) -> str:
     """The backups in a line."""
     if not item:
         return "none"
+    if item.get("problem"):
+        return str(item["problem"])
     nothing = ("none yet", "never") if item["asked"] else ("not known, as the receiver cannot be asked", "not known")
     newest = f"{item['newest']} ({item['newest_hours']:.0f} hours ago)" if item["newest"] else nothing[0]
     drilled = f"{item['drilled']} ({item['drilled_hours']:.0f} hours ago)" if item["drilled"] else nothing[1]
     drilled = "failed" if item["failed"] and not item["drilled"] else drilled
-    return f"newest {newest}, drilled {drilled}" + (f", schedule {item['schedule']}" if item.get("schedule") else "")
+    told = f"newest {newest}, drilled {drilled}" + (f", schedule {item['schedule']}" if item.get("schedule") else "")
+    return told + (", which is suspended" if item.get("suspended") else "")
 
 
 def fault(item: Mapping[str, Any]) -> str:

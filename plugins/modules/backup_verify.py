@@ -75,7 +75,7 @@ from typing import Any
 from ansible_collections.twisterlab.platform.plugins.module_utils import _backup_job as jobs
 from ansible_collections.twisterlab.platform.plugins.module_utils import _backup_verify as backup
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds as kinds
-from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _look, _web
+from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, _look, _record, _web
 from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import FAILED, SKIPPED, Check
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
@@ -86,13 +86,19 @@ def look(cluster: _kube.Cluster, namespace: str, timeout: float) -> list[Check]:
     begun = time.monotonic()
     cron = cluster.get(kinds.CRON_JOB, jobs.NAME, namespace)
     if cron is None:
-        reason = "twisterlab_backup_enabled is false here: there is no CronJob backup"
-        return [Check(name, SKIPPED, reason, time.monotonic() - begun, backup.TAG) for name in backup.NAMES]
+        gone = _record.lost(cluster, namespace, (kinds.CRON_JOB.name,), [])
+        reason = gone or "there is no CronJob backup, and the last release has none (twisterlab_backup_enabled)"
+        state = FAILED if gone else SKIPPED
+        spent = time.monotonic() - begun
+        rest = [Check(name, SKIPPED, reason, spent, backup.TAG) for name in backup.NAMES if name != backup.NEWEST]
+        return [Check(backup.NEWEST, state, reason, spent, backup.TAG), *rest]
     try:
         web = _web.Web(cluster, namespace, jobs.NAME, backup.PORT, timeout)
         metrics = backup.parse(web.ask("/metrics").text)
     except PlatformError as error:
-        return [Check(backup.RECEIVER, FAILED, f"it cannot be asked: {error}", time.monotonic() - begun, backup.TAG)]
+        told = Check(backup.RECEIVER, FAILED, f"it cannot be asked: {error}", time.monotonic() - begun, backup.TAG)
+        unasked = [name for name in backup.NAMES if name != backup.RECEIVER]
+        return [told, *(Check(name, SKIPPED, "the receiver cannot be asked", 0.0, backup.TAG) for name in unasked)]
     pods = cluster.list(kinds.POD, namespace, labels=f"{objects.OURS_SELECTOR},{objects.COMPONENT}={jobs.NAME}")
     seen = backup.Seen(
         metrics=metrics,

@@ -106,12 +106,19 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.twisterlab.platform.plugins.module_utils import _checks, _edge, _kube, _sealed, _secrets
+from ansible_collections.twisterlab.platform.plugins.module_utils import (
+    _checks,
+    _edge,
+    _kube,
+    _record,
+    _sealed,
+    _secrets,
+)
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds as kinds
 from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
 from ansible_collections.twisterlab.platform.plugins.module_utils._api import known
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import Check
-from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError, Refused
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, PlatformError, Refused
 
 
 def sites(ingresses: list[objects.Object]) -> list[_edge.Site]:
@@ -156,17 +163,30 @@ def secret(cluster: _kube.Cluster, name: str, namespace: str) -> dict[str, str]:
     return _secrets.decode((cluster.get(kinds.SECRET, name, namespace) or {}).get("data"))
 
 
+def listed_routes(cluster: _kube.Cluster, namespace: str) -> tuple[list[objects.Object], bool]:
+    """The HTTPRoutes of the stack, and whether they may be listed; none where the cluster has no such kind."""
+    try:
+        return cluster.list(kinds.HTTP_ROUTE, namespace, labels=objects.OURS_SELECTOR), True
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        return [], error.status == 404
+
+
 def look(module: AnsibleModule) -> list[Check]:
     """Every check; the one of an edge that is not there is skipped."""
     params: dict[str, Any] = module.params
     cluster, namespace = _kube.Cluster(params), str(params["namespace"])
     ingresses = cluster.list(kinds.INGRESS, namespace, labels=objects.OURS_SELECTOR)
-    routes, gateways = (
-        known(cluster, kind, namespace, objects.OURS_SELECTOR) for kind in (kinds.HTTP_ROUTE, kinds.GATEWAY)
-    )
+    gateways = known(cluster, kinds.GATEWAY, namespace, objects.OURS_SELECTOR)
+    routes, seen = listed_routes(cluster, namespace)
+    wanted = [kinds.INGRESS.name, *([kinds.HTTP_ROUTE.name] if seen else [])]
+    gone = _record.lost(cluster, namespace, wanted, ingresses + routes)
+    lost = [Check("names", _checks.FAILED, gone, 0.0, _edge.TAG)] if gone else []
     if not ingresses and not routes:
-        sentence = f"there is no Ingress and no HTTPRoute of the stack in namespace {namespace}"
-        return [Check("names", _checks.SKIPPED, sentence, 0.0, _edge.TAG)]
+        sentence = f"there is no Ingress {'and no HTTPRoute ' if seen else ''}of the stack in namespace {namespace}"
+        sentence += "" if seen else ", and HTTPRoutes may not be listed"
+        return lost or [Check("names", _checks.SKIPPED, sentence, 0.0, _edge.TAG)]
     password = secret(cluster, _secrets.SECRET_NAME, namespace).get("prometheus_password", "")
     # An empty one, of a stack without Prometheus, would hide everything.
     module.no_log_values |= {password, base64.b64encode(password.encode()).decode()} if password else set()
@@ -185,7 +205,8 @@ def look(module: AnsibleModule) -> list[Check]:
     )
     found = sites(ingresses) + routed(routes)
     limit = params["body_megabytes"] if ingresses else 0
-    return _edge.verify(door, found, (params["prometheus_user"], password), limit, params["timeout_seconds"])
+    account = (params["prometheus_user"], password)
+    return [*lost, *_edge.verify(door, found, account, limit, params["timeout_seconds"])]
 
 
 def main() -> None:

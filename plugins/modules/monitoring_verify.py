@@ -133,7 +133,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.twisterlab.platform.plugins.module_utils import _checks, _grafana, _kube, _reach
+from ansible_collections.twisterlab.platform.plugins.module_utils import _checks, _grafana, _kube, _reach, _status
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds as kinds
 from ansible_collections.twisterlab.platform.plugins.module_utils import _monitoring as monitoring
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import FAILED, SKIPPED, Check
@@ -161,13 +161,21 @@ class Verification:
         """The Deployment of a tier, or None where it does not run here."""
         return self.cluster.get(kinds.DEPLOYMENT, name, self.namespace)
 
+    def absent(self, name: str, tier: str) -> Check:
+        """A tier that is not there: of no release it is switched off, of the last one somebody removed it."""
+        release = _status.newest_record(self.cluster, self.namespace)
+        if any(title.startswith(f"Deployment/{tier}/") for title in release.get("images") or {}):
+            why = f"release {release['number']} has Deployment/{tier}, and the namespace has not; ansible-playbook deploy.yml"
+            return Check(name, FAILED, why, 0.0, monitoring.TAG)
+        return Check(name, SKIPPED, f"there is no {tier} in namespace {self.namespace}", 0.0, monitoring.TAG)
+
     def part(self, name: str) -> list[Check]:
         """One part; a tier that is not there is skipped, one that cannot be asked has failed."""
         tier = {"route": "alertmanager", "grafana": "grafana"}.get(name, "prometheus")
         begun = time.monotonic()
         try:
             if self.runs(tier) is None:
-                return [Check(name, SKIPPED, f"there is no {tier} in namespace {self.namespace}", 0.0, monitoring.TAG)]
+                return [self.absent(name, tier)]
             looks: dict[str, Callable[[], list[Check]]] = {
                 "targets": self.targets,
                 "rules": self.rules,

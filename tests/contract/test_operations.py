@@ -81,5 +81,9 @@ def test_the_checklist_has_every_row_with_its_checks() -> None:
     rows = re.findall(r"^\| ([^|`]+) \| (`[^|]+) \|$", PAGE.partition("| row | checks |")[2], re.MULTILINE)
     assert [title for title, _checks in rows] == [row.title for row in _checklist.ROWS]
     for (_title, told), row in zip(rows, _checklist.ROWS, strict=True):
-        wanted = "; ".join(f"`{tag}`: {', '.join(names)}" for tag, names in row.proofs)
+        wanted = "; ".join(
+            f"{word}`{tag}`: {', '.join(names)}"
+            for word, proofs in (("", row.proofs), ("beside ", row.beside))
+            for tag, names in proofs
+        )
         assert told.replace("\\*", "*") == wanted

@@ -30,6 +30,7 @@ def state(*wrong: dict[str, Any]) -> dict[str, Any]:
         "events": [],
         "release": {},
         "backups": {},
+        "unseen": [],
     }
     return {
         **parts,

@@ -10,7 +10,11 @@ import pytest
 from ansible_collections.twisterlab.platform.plugins.module_utils import _backup_job as jobs
 from ansible_collections.twisterlab.platform.plugins.module_utils import _backup_verify as backup
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import FAILED, OK, SKIPPED, Check
-from kube_fake import START, labels, manifest
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import Silent
+from ansible_collections.twisterlab.platform.plugins.module_utils._record import Records, Summary
+from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
+from ansible_collections.twisterlab.platform.plugins.modules import backup_verify
+from kube_fake import NAMESPACE, START, FakeCluster, labels, manifest, namespace
 
 HOURS = 3600.0
 PAGE = """# HELP twisterlab_backup_last_success_timestamp_seconds When.
@@ -154,3 +158,32 @@ def test_the_settings_are_those_of_the_cronjob() -> None:
     assert backup.settings_of(manifest("CronJob", "backup", "backup", spec={"jobTemplate": template})) == {
         "BACKUP_WAL": "true"
     }
+
+
+def looked(cluster: FakeCluster) -> dict[str, tuple[str, str]]:
+    found = backup_verify.look(cluster, NAMESPACE, 1.0)  # type: ignore[arg-type]
+    return {check.name: (check.state, check.evidence) for check in found}
+
+
+def test_a_schedule_that_somebody_removed_is_not_switched_off() -> None:
+    cluster = FakeCluster()
+    cluster.put(namespace())
+    assert {state for state, _told in looked(cluster).values()} == {SKIPPED}
+    cron = manifest("CronJob", "backup", "backup")
+    Records(cluster, NAMESPACE).write(Summary(0, "applied", "ann", "", ["backup"]), [Component("backup", [cron], {})])
+    state, told = looked(cluster)["newest backup"]
+    assert (state, told.partition(";")[0]) == (FAILED, "release 1 has CronJob/backup, and the namespace has not")
+    Records(cluster, NAMESPACE).write(Summary(0, "applied", "ann", "", ["backup"]), [Component("backup", [], {})])
+    assert looked(cluster)["newest backup"][0] == SKIPPED
+
+
+def test_a_receiver_that_cannot_be_asked_leaves_nothing_unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*_given: object) -> None:
+        raise Silent("backup did not answer")
+
+    monkeypatch.setattr(backup_verify._web, "Web", silent)
+    cluster = FakeCluster()
+    cluster.put(manifest("CronJob", "backup", "backup"))
+    found = looked(cluster)
+    assert tuple(sorted(found)) == tuple(sorted(backup.NAMES))
+    assert {name for name, (state, _told) in found.items() if state == FAILED} == {backup.RECEIVER}

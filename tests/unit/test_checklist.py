@@ -6,11 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from ansible_collections.twisterlab.platform.plugins.module_utils import _checklist
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKUPS, TLS = "Backups are configured and restorable", "Services are reachable through the Ingress over TLS"
+GRAFANA, ALERTS = "Grafana's dashboards are configured", "Alerts are active and routed"
 
 
 def check(tag: str, name: str, state: str = "ok", evidence: str = "seen") -> dict[str, Any]:
@@ -25,7 +27,10 @@ def test_a_row_is_what_its_proofs_are() -> None:
     good = said(check("edge", "https api.x"), check("edge", "http api.x"), check("health", "service redis"))
     assert good[TLS] == ("ok", "3 checks of edge, health")
     half = said(check("health", "service redis"))
-    assert half[TLS] == ("ok", "1 checks of health; more with --tags edge")
+    assert half[TLS] == (
+        "not looked at",
+        "verify with --tags edge looks at it; alone 1 checks of health prove too little",
+    )
     broken = said(
         check("edge", "https api.x", "failed", "its certificate is not accepted"), check("health", "service redis")
     )
@@ -37,6 +42,26 @@ def test_a_row_is_what_its_proofs_are() -> None:
     assert said()[BACKUPS] == ("not looked at", "verify with --tags backup looks at it")
     # A check of another tag or name proves nothing.
     assert said(check("network", "backups"), check("health", "backups of mine"))[BACKUPS][0] == "not looked at"
+
+
+@pytest.mark.parametrize(
+    ("row", "checks", "state"),
+    [
+        (TLS, [("edge", "address", "failed"), ("health", "service redis", "ok")], "failed"),
+        (TLS, [("edge", "names", "skipped"), ("health", "service redis", "ok")], "skipped"),
+        (GRAFANA, [("monitoring", "grafana", "failed"), ("monitoring", "panel x", "ok")], "failed"),
+        (GRAFANA, [("monitoring", "grafana", "skipped"), ("monitoring", "panel x", "ok")], "skipped"),
+        (ALERTS, [("monitoring", "rule x", "ok"), ("monitoring", "alert route", "skipped")], "skipped"),
+        (ALERTS, [("monitoring", "rule x", "ok"), ("monitoring", "route", "skipped")], "skipped"),
+        (ALERTS, [("monitoring", "rules", "failed"), ("monitoring", "alert route webhook", "ok")], "failed"),
+        ("Metrics are collected in Prometheus", [("monitoring", "targets", "failed")], "failed"),
+        ("Health checks are operational", [("health", "workloads", "failed")], "failed"),
+        (BACKUPS, [("backup", "newest backup", "ok"), ("backup", "restore drill", "skipped")], "skipped"),
+        ("Autoscaling works", [("health", "autoscaler x", "ok")], "not looked at"),
+    ],
+)
+def test_a_row_is_not_proven_by_a_part_of_it(row: str, checks: list[tuple[str, str, str]], state: str) -> None:
+    assert said(*(check(*item) for item in checks))[row][0] == state
 
 
 def test_the_list_is_shown_when_a_row_was_looked_at() -> None:
@@ -65,7 +90,7 @@ def test_every_name_of_a_proof_is_one_that_the_code_gives() -> None:
         if path.name != "_checklist.py"
     )
     for row in _checklist.ROWS:
-        for _tag, names in row.proofs:
+        for _tag, names in (*row.proofs, *row.beside):
             for name in names:
                 stem = name.partition("*")[0]
                 assert not stem or f'"{stem}' in code, name

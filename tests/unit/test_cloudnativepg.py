@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.twisterlab.platform.plugins.module_utils import (
     _destroy,
     _edges,
+    _health_checks,
     _judge,
     _kinds,
     _lease,
@@ -23,7 +24,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _object
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, Refused
 from ansible_collections.twisterlab.platform.plugins.module_utils._judge import BROKEN, READY, WAITING
 from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
-from kube_fake import NAMESPACE, FakeCluster, manifest, namespace
+from kube_fake import NAMESPACE, START, FakeCluster, manifest, namespace
 from network_facts import network
 from test_release import Run, staged
 
@@ -96,8 +97,18 @@ def judged(*found: dict[str, Any], after: float = 60.0) -> _judge.Check:
     ],
 )
 def test_a_cluster_is_judged_by_its_operators_words(obj: dict[str, Any], state: str, reason: str) -> None:
-    check = judged(obj)
+    check = judged(obj, *(instance(number + 1) for number in range(obj["status"].get("readyInstances", 0))))
     assert (check.title, check.state, check.reason) == ("Cluster/postgres-cluster", state, reason)
+
+
+def test_what_an_operator_wrote_before_it_went_is_not_what_serves() -> None:
+    old = cluster_of(phase=HEALTHY, readyInstances=3)
+    assert judged(old, instance(1), instance(2), instance(3)).state == READY
+    check = judged(old, instance(1), instance(2), instance(3, ready=False))
+    assert (check.state, check.reason.partition(";")[0]) == (WAITING, "2 of 3 instances ready")
+    assert (judged(old).state, judged(old).reason) == (WAITING, "0 of 3 instances ready")
+    (tier,) = _status.tiers(_judge.Snapshot({"Cluster": [old], "Pod": [instance(1)]}))
+    assert (tier["ready"], tier["wanted"]) == (1, 3)
 
 
 def test_an_instance_without_an_image_is_broken_at_once_also_in_the_pod_of_a_job() -> None:
@@ -108,6 +119,14 @@ def test_an_instance_without_an_image_is_broken_at_once_also_in_the_pod_of_a_job
     assert check.state == BROKEN
     assert "ImagePullBackOff" in check.reason
     assert check.pod == "postgres-cluster-1"
+
+
+def test_one_that_sleeps_is_no_good_workload_and_lacks_no_probes() -> None:
+    snapshot = _judge.Snapshot({"Cluster": [cluster_of("on", phase=HEALTHY, readyInstances=0)]})
+    (check,) = _health_checks.workloads(snapshot, START)
+    assert (check.state, check.evidence.partition(":")[0]) == ("failed", "it sleeps, so nothing of it runs")
+    (probes,) = _health_checks.probes(snapshot)
+    assert (probes.state, probes.evidence) == ("skipped", "it has no pods")
 
 
 def test_the_screen_shows_its_instances_and_image() -> None:
@@ -148,7 +167,7 @@ def test_what_the_operator_says_of_the_image_before_does_not_count() -> None:
     check = judged(found, *(instance(number) for number in (1, 2)))
     assert (check.state, check.reason) == (
         WAITING,
-        "3 of 3 instances ready, postgres-cluster-1, postgres-cluster-2 still of the release before",
+        "2 of 3 instances ready, postgres-cluster-1, postgres-cluster-2 still of the release before",
     )
 
 

@@ -171,3 +171,32 @@ def test_what_may_not_be_seen_is_told() -> None:
 def test_without_a_record_it_says_what_to_run() -> None:
     with pytest.raises(Refused, match="has no release on record, so nothing can differ from it"):
         drift(Run()).look()
+
+
+def test_a_record_that_cannot_be_read_is_no_release_without_differences() -> None:
+    run = deployed()
+    container(run)["image"] = "web:hacked"
+    run.live("ConfigMap", "twisterlab-release-1")["binaryData"] = {"objects.json.gz": "AAAA"}
+    with pytest.raises(Refused, match="What release 1 of namespace shop held cannot be read, so nothing was compared"):
+        drift(run).look()
+
+
+def test_who_may_compare_nothing_is_refused_and_who_may_not_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = deployed()
+    forbidden = ApiError(403, "Forbidden", "no", "apply")
+    apply = run.cluster.apply
+
+    def some(obj: dict[str, Any], **more: Any) -> Any:
+        if obj["kind"] == "Deployment":
+            raise forbidden
+        return apply(obj, **more)
+
+    monkeypatch.setattr(run.cluster, "apply", some)
+    assert _drift.summary(drift(run).look()) == "4 objects are as release 1 left them, 1 could not be compared"
+
+    def none(obj: dict[str, Any], **more: Any) -> Any:
+        raise forbidden
+
+    monkeypatch.setattr(run.cluster, "apply", none)
+    with pytest.raises(Refused, match="None of the 5 objects of release 1 could be compared, the first is "):
+        drift(run).look()

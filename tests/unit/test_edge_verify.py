@@ -19,8 +19,10 @@ import pytest
 from ansible_collections.twisterlab.platform.plugins.module_utils import _certificates as certificates
 from ansible_collections.twisterlab.platform.plugins.module_utils import _edge, _sealed
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import Refused
+from ansible_collections.twisterlab.platform.plugins.module_utils._record import Records, Summary
+from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
 from ansible_collections.twisterlab.platform.plugins.modules import edge_verify
-from kube_fake import NAMESPACE, FakeCluster, manifest
+from kube_fake import NAMESPACE, FakeCluster, manifest, namespace
 
 DOMAIN = "lab.local"
 SITES = [
@@ -229,6 +231,18 @@ def test_a_stack_without_prometheus_hides_no_figures(monkeypatch: pytest.MonkeyP
     module = SimpleNamespace(params=params, no_log_values=set())
     edge_verify.look(module)
     assert module.no_log_values == set()
+    # A name of the release that is gone is no edge that is switched off.
+    cluster.put(namespace())
+    staged = [manifest("Ingress", name, "ingress") for name in ("twisterlab-ingress", "twisterlab-grafana")]
+    Records(cluster, NAMESPACE).write(Summary(0, "applied", "ann", "", ["ingress"]), [Component("ingress", staged, {})])
+    (check,) = edge_verify.look(module)
+    assert (check.name, check.state) == ("names", "failed")
+    assert check.evidence.startswith("release 1 has Ingress/twisterlab-grafana, and the namespace has not")
+    ingress = cluster.store.pop(("Ingress", NAMESPACE, "twisterlab-ingress"))
+    assert [item.state for item in edge_verify.look(module)] == ["failed"]
+    Records(cluster, NAMESPACE).write(Summary(0, "applied", "ann", "", ["ingress"]), [Component("ingress", [], {})])
+    assert [item.state for item in edge_verify.look(module)] == ["skipped"]
+    cluster.put(ingress)
     data = {"prometheus_password": base64.b64encode(b"a-password").decode()}
     cluster.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "twisterlab-secrets"}, "data": data})
     edge_verify.look(module)

@@ -223,6 +223,13 @@ def test_a_password_that_is_none_is_named_and_not_told(change: dict[str, str], s
         assert not value or value not in check.evidence or value == "changeme"
 
 
+def test_a_secret_that_is_gone_is_not_a_good_one() -> None:
+    for values in ({}, {"salt": "x"}):
+        check = health.passwords(values)
+        assert (check.state, "Secret/twisterlab-secrets is not there or empty" in check.evidence) == ("failed", True)
+        assert health.in_clear([manifest("ConfigMap", "a", "api", data={"A": "x"})], values).state == "skipped"
+
+
 def test_what_is_made_from_a_password_is_not_used_twice() -> None:
     made = {
         "jwt_secret_key": "k" * 40,

@@ -53,7 +53,10 @@ def test_one_whose_content_cannot_be_read_is_listed_all_the_same() -> None:
     cluster.store[("ConfigMap", NAMESPACE, "twisterlab-release-2")]["data"]["release.json"] = "{"
     releases = _history.with_seconds(_history.collect(cluster, NAMESPACE))
     assert (releases[0]["number"], releases[0]["status"]) == (2, "failed")
-    assert "failed   ?" in "\n".join(_history.screen(NAMESPACE, releases))
+    text = "\n".join(_history.screen(NAMESPACE, releases))
+    assert "failed   ?" in text
+    assert "not known, its record cannot be read" in text
+    assert "nothing changed" not in text
 
 
 def test_none_says_how_to_make_one() -> None:

@@ -110,6 +110,27 @@ def worst(*found: dict[str, Any], **rest: Any) -> _judge.Check:
     return judge(*found, **rest)[0]
 
 
+def test_what_somebody_scaled_to_nothing_is_not_ready() -> None:
+    autoscaler = manifest("HorizontalPodAutoscaler", "api", "api")
+    autoscaler["spec"] = {"minReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "api"}}
+    autoscaler["status"] = {"conditions": [{"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled"}]}
+    stateful = live(workload("StatefulSet", "db", "postgres", replicas=0), "s-db", updateRevision="1")
+    checks = judge(deployment(replicas=0), replica_set(), stateful, autoscaler)
+    assert [(check.title, check.state, check.reason) for check in checks] == [
+        (
+            "Deployment/api",
+            BROKEN,
+            "it is scaled to 0, so nothing of it runs: kubectl -n default scale deployment/api --replicas=2",
+        ),
+        (
+            "StatefulSet/db",
+            BROKEN,
+            "it is scaled to 0, so nothing of it runs: kubectl -n default scale statefulset/db --replicas=1",
+        ),
+        ("HorizontalPodAutoscaler/api", READY, "its workload has no replicas"),
+    ]
+
+
 ROLLING = {"replicas": 3, "updatedReplicas": 1, "availableReplicas": 2}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,11 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _grafan
 from ansible_collections.twisterlab.platform.plugins.module_utils import _monitoring as monitoring
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import Check
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.twisterlab.platform.plugins.module_utils._record import Records, Summary
+from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
 from ansible_collections.twisterlab.platform.plugins.module_utils._web import Answer
+from ansible_collections.twisterlab.platform.plugins.modules import monitoring_verify
+from kube_fake import NAMESPACE, FakeCluster, namespace, workload
 
 
 class Server:
@@ -288,3 +293,23 @@ def test_grafana(fault: str, name: str) -> None:
     assert (name in failed) if name else not failed
     assert len(found) == 6
     assert not any("secret" in check.evidence for check in found)
+
+
+def test_a_tier_that_somebody_removed_is_not_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = FakeCluster()
+    cluster.put(namespace())
+    monkeypatch.setattr(monitoring_verify._kube, "Cluster", lambda _params: cluster)
+    verification = monitoring_verify.Verification(SimpleNamespace(params={"namespace": NAMESPACE, "timeout": 1.0}))  # type: ignore[arg-type]
+
+    def released(*found: dict[str, Any]) -> None:
+        summary = Summary(0, "applied", "ann", "", ["alertmanager"])
+        Records(cluster, NAMESPACE).write(summary, [Component("alertmanager", list(found), {})])
+
+    assert [check.state for check in verification.part("route")] == ["skipped"]
+    released(workload("Deployment", "alertmanager", "alertmanager"))
+    (check,) = verification.part("route")
+    assert (check.name, check.state) == ("route", "failed")
+    assert check.evidence.startswith("release 1 has Deployment/alertmanager, and the namespace has not")
+    assert [check.state for check in verification.part("grafana")] == ["skipped"]
+    released()
+    assert [check.state for check in verification.part("route")] == ["skipped"]

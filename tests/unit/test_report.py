@@ -39,12 +39,12 @@ REPORT: dict[str, Any] = {
 }
 
 
-def page() -> str:
+def page(report: dict[str, Any] = REPORT) -> str:
     source = (ROOT / "roles" / "verify" / "templates" / "report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return environment.from_string(source).render(_report.page(REPORT))
+    return environment.from_string(source).render(_report.page(report))
 
 
 def test_the_page_needs_nothing_else_and_cannot_be_broken_by_evidence() -> None:
@@ -58,6 +58,14 @@ def test_the_page_needs_nothing_else_and_cannot_be_broken_by_evidence() -> None:
     assert text.count("<polyline") == 3
     assert "Post-deployment checklist" in text
     assert '<td class="not looked at">not looked at</td>' in text
+
+
+def test_what_was_only_skipped_is_not_as_it_should_be() -> None:
+    good, _bad, skipped = CHECKS
+    assert ">As it should be: 2 checks" in page({**REPORT, "checks": [good, skipped]})
+    text = page({**REPORT, "checks": [skipped]})
+    assert '<p class="verdict skipped">Nothing was proven: 1 checks: 0 ok, 0 failed, 1 skipped' in text
+    assert "As it should be" not in text
 
 
 def test_the_plots_are_to_scale() -> None:

@@ -189,6 +189,26 @@ def test_a_workload_of_the_release_that_is_gone_is_named() -> None:
     assert "  ansible-playbook deploy.yml" in text
 
 
+def test_a_cluster_and_a_schedule_of_the_release_that_are_gone_are_named() -> None:
+    cluster = healthy()
+    postgres = manifest("Cluster", "postgres-cluster", "postgres", spec={"imageName": "registry/postgres:17.6"})
+    pods = {"spec": {"containers": [{"name": "backup", "image": "registry/backup:1"}]}}
+    cron = manifest("CronJob", "backup", "backup", spec={"jobTemplate": {"spec": {"template": pods}}})
+    found = [Component("postgres", [postgres], {}), Component("backup", [cron], {})]
+    number = Records(cluster, NAMESPACE).write(Summary(0, "applied", "ann@build", "", ["postgres"]), found)
+    Records(cluster, NAMESPACE).conclude(number, "healthy")
+    cluster.put(manifest("PersistentVolumeClaim", "backup-data", "backup", status={"phase": "Bound"}))
+    text = told(cluster)
+    assert look(cluster)["state"] == "degraded"
+    for title in ("Cluster/postgres-cluster", "CronJob/backup"):
+        assert f"  {title}: release 2 has it, and it is not in the namespace" in text
+    assert "Backups       nothing makes them; those that were made are on the volume backup-data" in text
+    # Who may not look knows nothing of it.
+    forbidden = ApiError(403, "Forbidden", "no", "x")
+    cluster.errors = {"list Cluster": forbidden, "list CronJob": forbidden}
+    assert "it is not in the namespace" not in told(cluster)
+
+
 def test_nothing_there_is_no_healthy_stack() -> None:
     cluster = FakeCluster()
     data = look(cluster)
@@ -215,6 +235,16 @@ def test_what_may_not_be_read_is_said_and_is_no_fault() -> None:
     data = look(cluster)
     assert data["state"] == "ready"
     assert "twisterlab-tls: no permission" in told(cluster)
+    assert "Backups       not known, as CronJobs may not be listed" in told(cluster)
+    assert "Warnings      not known, as Events may not be listed" in told(cluster)
+    cluster.errors |= {f"list {kind}": forbidden for kind in ("Ingress", "ConfigMap", "HorizontalPodAutoscaler")}
+    assert look(cluster)["unseen"] == ["ConfigMap", "CronJob", "Event", "HorizontalPodAutoscaler", "Ingress"]
+    for line in (
+        "Autoscaler    not known, as HorizontalPodAutoscalers may not be listed",
+        "Release       not known, as ConfigMaps may not be listed",
+        "Certificate   not known, as Ingresses may not be listed",
+    ):
+        assert line in told(cluster)
     assert _status.collect(cluster, NAMESPACE, None, dict)["state"] == "ready"
 
 
@@ -285,6 +315,70 @@ def test_backups_whose_jobs_are_gone_are_known_by_the_receiver() -> None:
     assert look(cluster, damaged)["state"] == "degraded"
 
 
+def schedule(cluster: FakeCluster, repository: str = "/backup/repository", **more: Any) -> None:
+    """A CronJob of weeks ago, with a good backup of six hours ago."""
+    env = [{"name": "RESTIC_REPOSITORY", "value": repository}]
+    template = {"spec": {"template": {"spec": {"containers": [{"name": "backup", "env": env}]}}}}
+    status = more.pop("status", {"lastSuccessfulTime": "2026-11-23T03:00:00Z"})
+    cron = manifest("CronJob", "backup", "backup", status=status)
+    cron["spec"] = {"schedule": "0 3 * * *", "jobTemplate": template, **more}
+    cron["metadata"]["creationTimestamp"] = "2026-11-01T00:00:00Z"
+    cluster.put(cron)
+
+
+def test_a_suspended_schedule_makes_no_backups() -> None:
+    cluster = healthy()
+    schedule(cluster)
+    assert look(cluster)["state"] == "ready"
+    schedule(cluster, suspend=True)
+    assert look(cluster)["state"] == "degraded"
+    assert "schedule 0 3 * * *, which is suspended" in told(cluster)
+    assert "CronJob/backup: it is suspended, so no backup is made" in told(cluster)
+
+
+def test_backups_that_were_never_made_for_weeks_are_a_fault() -> None:
+    cluster = healthy()
+    schedule(cluster, status={})
+    never = {"last_success_timestamp_seconds": 0.0, "last_run_timestamp_seconds": 0.0, "last_run_success": 0.0}
+    assert "backup: there never was a good one, and the schedule is 537 hours old" in told(cluster, receiver=never)
+    # Nobody knows, so nobody says so.
+    assert look(cluster)["state"] == "ready"
+
+
+def test_a_backup_that_failed_is_not_made_good_by_a_drill_of_the_one_before() -> None:
+    cluster = healthy()
+    schedule(cluster)
+    for name, command, kind, when in (("b", "run", "Failed", "07"), ("d", "drill", "Complete", "08")):
+        status = {"conditions": [{"type": kind, "status": "True"}], "completionTime": f"2026-11-23T{when}:01:00Z"}
+        obj = manifest("Job", name, "backup", status=status)
+        owner = {"kind": "Deployment", "name": "backup", "uid": "x", "controller": True}
+        obj["metadata"] |= {"creationTimestamp": f"2026-11-23T{when}:00:00Z", "ownerReferences": [owner]}
+        obj["metadata"]["labels"] |= {"twisterlab.io/backup": command}
+        cluster.put(obj)
+    assert look(cluster)["backups"]["failed"] == "Job/b"
+    # The receiver knows it where the jobs are gone.
+    cluster = healthy()
+    schedule(cluster, status={})
+    hours = {name: datetime(2026, 11, 23, hour, tzinfo=UTC).timestamp() for name, hour in (("good", 3), ("tried", 7))}
+    known = {"last_success_timestamp_seconds": hours["good"], "last_run_timestamp_seconds": hours["tried"]}
+    known |= {"drill_success": 1.0, "drill_last_timestamp_seconds": hours["good"], "last_run_success": 0.0}
+    assert look(cluster, known)["backups"]["failed"] == "the backups"
+    assert look(cluster, known | {"last_run_success": 1.0})["backups"]["failed"] == ""
+
+
+@pytest.mark.parametrize(
+    ("repository", "shown"),
+    [("/backup/repository", "newest none yet, drilled never"), ("s3:https://s3.x/y", "newest 2026-11-23T03:00:00Z")],
+)
+def test_backups_of_a_volume_that_was_lost_are_none(repository: str, shown: str) -> None:
+    cluster = healthy()
+    schedule(cluster, repository)
+    claim = manifest("PersistentVolumeClaim", "backup-data", "backup", status={"phase": "Bound"})
+    claim["metadata"]["creationTimestamp"] = "2026-11-23T08:00:00Z"
+    cluster.put(claim)
+    assert f"Backups       {shown}" in told(cluster, receiver={"last_success_timestamp_seconds": 0.0})
+
+
 def test_warnings_of_the_last_hour_newest_first_and_the_same_once() -> None:
     cluster = healthy()
     for number, (minute, kind, reason) in enumerate(
@@ -312,6 +406,16 @@ def test_warnings_of_the_last_hour_newest_first_and_the_same_once() -> None:
         ("Unhealthy", 4, "a b"),
     ]
     assert "Warnings      2 in the last hour\n  08:58:00 Pod/p BackOff (2 times): a b\n" in told(cluster)
+
+
+def test_what_a_destroy_left_does_not_run() -> None:
+    cluster = healthy()
+    left = ("ConfigMap", "Secret", "Namespace")
+    cluster.store = {key: obj for key, obj in cluster.store.items() if key[0] in left}
+    cluster.put(manifest("PersistentVolumeClaim", "redis-data", "redis", status={"phase": "Bound"}))
+    text = told(cluster)
+    assert text.startswith("Namespace shop: nothing of ours runs (1 of 1 objects ready, ")
+    assert text.endswith("Next:\n  ansible-playbook deploy.yml")
 
 
 def test_many_faults_fit_the_screen() -> None:
