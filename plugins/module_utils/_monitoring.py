@@ -29,6 +29,10 @@ RECEIVER = "people"
 #: Share of a container's memory limit above which it is near its end.
 NEAR_LIMIT = 0.9
 
+CONNECTED = "Prometheus sends alerts"
+#: The alert that never ends.
+ALWAYS = "Watchdog"
+
 _SAMPLE = re.compile(r"^(\w+)\{([^}]*)\}\s+(\S+)", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -265,13 +269,17 @@ def _alert(alertmanager: Asks, namespace: str, lasts: timedelta) -> None:
     )
 
 
-def connected(prometheus: Asks) -> Check:
-    """Prometheus sends its alerts to an Alertmanager."""
+def connected(prometheus: Asks, alertmanager: Asks) -> Check:
+    """Prometheus' alerts arrive at Alertmanager: the one that fires always is there, and it is forgotten some minutes after the last time that it came."""
     begun = time.monotonic()
     active = prometheus.json("/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
     urls = ", ".join(item["url"] for item in active)
+    arrived = alertmanager.json("/api/v2/alerts", {"filter": f'alertname="{ALWAYS}"'})
     problem = "" if active else "it knows no Alertmanager, so alerts reach nobody"
-    return judged("Prometheus sends alerts", problem, f"to {urls}", time.monotonic() - begun, TAG)
+    if active and not arrived:
+        problem = f"{ALWAYS}, which fires always, does not arrive at {urls}, so no other alert does; read the log of Prometheus"
+    when = max((str(item.get("updatedAt") or "") for item in arrived or []), default="")
+    return judged(CONNECTED, problem, f"to {urls}, the last time {when}", time.monotonic() - begun, TAG)
 
 
 def panels_of(boards: Iterable[Mapping[str, Any]]) -> list[Panel]:

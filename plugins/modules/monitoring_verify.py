@@ -221,7 +221,14 @@ class Verification:
         """What is judged."""
         prometheus = self.web("prometheus", 9090)
         found = self.warm(lambda: monitoring.rules(prometheus))
-        return found if self.runs("alertmanager") is None else [*found, monitoring.connected(prometheus)]
+        return found if self.runs("alertmanager") is None else [*found, *self.warm(self.sends)]
+
+    def sends(self) -> list[Check]:
+        """Whether alerts come out."""
+        try:
+            return [monitoring.connected(self.web("prometheus", 9090), self.web("alertmanager", 9093))]
+        except PlatformError as error:
+            return [Check(monitoring.CONNECTED, FAILED, str(error), 0.0, monitoring.TAG)]
 
     def panels(self) -> list[Check]:
         """What people see. Only a query that failed is asked again until the time to warm up is over."""

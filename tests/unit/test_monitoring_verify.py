@@ -313,3 +313,20 @@ def test_a_tier_that_somebody_removed_is_not_switched_off(monkeypatch: pytest.Mo
     assert [check.state for check in verification.part("grafana")] == ["skipped"]
     released()
     assert [check.state for check in verification.part("route")] == ["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("known", "arrived", "problem"),
+    [
+        (["http://a:9093/api/v2/alerts"], [{"updatedAt": "2026-11-23T09:00:00Z"}], ""),
+        ([], [], "it knows no Alertmanager"),
+        (["http://a:9093/api/v2/alerts"], [], "Watchdog, which fires always, does not arrive"),
+    ],
+)
+def test_alerts_come_out_when_the_one_that_fires_always_arrives(
+    known: list[str], arrived: list[Any], problem: str
+) -> None:
+    prometheus = Server({"/api/v1/alertmanagers": {"data": {"activeAlertmanagers": [{"url": url} for url in known]}}})
+    check = monitoring.connected(prometheus, Server({"/api/v2/alerts": arrived}))
+    assert (check.state, problem in check.evidence) == ("failed" if problem else "ok", True)
+    assert problem or check.evidence.endswith("the last time 2026-11-23T09:00:00Z")
