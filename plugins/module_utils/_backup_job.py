@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from . import _kinds as kinds
@@ -31,6 +31,8 @@ WORDS = "twisterlab.io/backup-words"
 TOLD = "twisterlab.io/backup-told"
 #: A pod that has not started by then never does.
 START_SECONDS = 120.0
+#: How long the end of a restore that nobody was told is news; later the same words mean another one.
+NEWS = timedelta(minutes=15)
 RUNNING, COMPLETE, FAILED = "running", "complete", "failed"
 PARTS = ("postgres", "redis")
 #: The program's options, as they are inputs of a playbook.
@@ -147,10 +149,10 @@ def begin(api: Logs, namespace: str, arguments: Sequence[str]) -> Begun:
         reverse=True,
     )
     same = [job for job in jobs if command == RUN or objects.labels(job).get(WORDS) == words_of]
-    for job in same:
-        # Its end is news only for a restore: a backup is simply made anew.
-        if ended(job) == RUNNING or (command == RESTORE and not objects.notes(job).get(TOLD)):
-            return Begun(objects.name(job), True)
+    # The end of the last one is news only for a restore: a backup is simply made anew.
+    news = [job for job in same[:1] if command == RESTORE and _is_news(job, api.now())]
+    for job in [*(job for job in same if ended(job) == RUNNING), *news]:
+        return Begun(objects.name(job), True)
     other = next((job for job in jobs if ended(job) == RUNNING), None)
     if command == RESTORE and other is not None:
         raise Refused(
@@ -211,6 +213,13 @@ def ended(job: Object) -> str:
         if condition.get("status") == "True" and condition.get("type") in ("Complete", "Failed"):
             return COMPLETE if condition["type"] == "Complete" else FAILED
     return RUNNING
+
+
+def _is_news(job: Object, now: datetime) -> bool:
+    """Whether a Job ended a short while ago, and nobody was told: its playbook was killed, and this is the same again."""
+    moments = [moment_of(item.get("lastTransitionTime")) for item in (job.get("status") or {}).get("conditions") or []]
+    over = max((moment for moment in moments if moment), default=moment_of(meta(job).get("creationTimestamp")))
+    return not objects.notes(job).get(TOLD) and over is not None and now - over < NEWS
 
 
 def look(

@@ -198,20 +198,28 @@ class Lease:
         self._thread: threading.Thread | None = None
         self.lost: PlatformError | None = None
 
-    def acquire(self) -> str:
+    def acquire(self, *, going_on: bool = False) -> str:
         """Take the Lease or renew it.
+
+        Args:
+            going_on: whether this run has held it before; then it is only renewed.
 
         Returns:
             `create`, `renew` or `take`.
 
         Raises:
             Refused: somebody else holds it, or took it in this very moment.
-            LeaseLost: the playbook of this run was killed.
+            LeaseLost: the playbook of this run was killed, or another run has held it meanwhile.
         """
         self.check()
         for _turn in range(4):
             lease = self._api.get(kinds.LEASE, LEASE_NAME, self._namespace)
             action = verdict(lease, self._me, self._api.now(), self._dead)
+            if going_on and action != "renew":
+                # What was planned before would undo what the other one has released.
+                raise LeaseLost(
+                    "This run lost its hold on the release while it was at work, and another run has held it since: run again."
+                )
             spec = (lease or {}).get("spec") or {}
             now = self._api.now()
             acquired = str(spec.get("acquireTime")) if action == "renew" and spec.get("acquireTime") else stamp(now)
@@ -235,10 +243,10 @@ class Lease:
         """Prolong the hold.
 
         Raises:
-            LeaseLost: another run took it over.
+            LeaseLost: another run took it over, even if that has ended.
         """
         try:
-            self.acquire()
+            self.acquire(going_on=True)
         except Refused as error:
             raise LeaseLost(f"This run lost its hold on the release while it was at work: {error}") from error
 

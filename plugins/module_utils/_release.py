@@ -20,7 +20,7 @@ from . import _kinds as kinds
 from . import _lease, _namespace, _plan, _sealed, _secrets, _sizing, _smoke, _vault
 from . import _objects as objects
 from ._api import MANAGER, Api, Clock, attempt, each
-from ._errors import ApiError, PlatformError, Refused
+from ._errors import ApiError, LeaseLost, PlatformError, Refused
 from ._health import add_logs, read_events
 from ._judge import BROKEN, READY, Check, Judge, Snapshot, brief
 from ._objects import Object
@@ -189,11 +189,17 @@ class Release:
         if self._options.check_mode:
             return self._rehearse()
         namespace = self._ensure_namespace()
-        self._lease.acquire()
+        if progress.phase == START:
+            self._lease.acquire()
+        else:
+            self._lease.renew()
         self._lease.keep()
         try:
             progress.started = progress.started or self._api.now().strftime("%Y-%m-%dT%H:%M:%SZ")
             self._run(namespace)
+        except LeaseLost:
+            # The newest record is that of the run which holds it now.
+            raise
         except PlatformError as error:
             self._fail(str(error))
             raise
@@ -243,7 +249,11 @@ class Release:
         self._finish()
 
     def give_up(self, reason: str) -> None:
-        """Record that the release failed after it had begun, and end the hold."""
+        """Record that the release failed after it had begun, and end the hold; nothing when another run holds it."""
+        try:
+            self._lease.renew()
+        except LeaseLost:
+            return
         self._fail(reason)
 
     # -- namespace and plan -----------------------------------------------------------------------------------------

@@ -235,6 +235,30 @@ def test_a_backup_is_made_and_proven(saved: Backup) -> None:
     saved.left_nothing()
 
 
+def test_a_table_whose_check_is_written_otherwise_after_a_dump_is_proven(
+    postgres: Postgres, redis_server: RedisServer
+) -> None:
+    fill(postgres, "checked")
+    with postgres.connect("checked") as connection:
+        connection.execute("CREATE TABLE states (state varchar(9) CHECK (state IN ('open', 'closed')))")
+        connection.execute("CREATE VIEW opened AS SELECT * FROM states WHERE state IN ('open', 'new')")
+        connection.execute("CREATE INDEX ON states (state) WHERE state IN ('open', 'new')")
+    with volume(postgres, redis_server, "checked", BACKUP_PARTS="postgres") as backup:
+        backup.run("run")
+        backup.run("restore", "--snapshot", "latest", "--replace")
+        # what is really another one is still noticed
+        with postgres.connect("checked") as connection:
+            connection.execute("ALTER TABLE states DROP CONSTRAINT states_state_check")
+            connection.execute("ALTER TABLE states ADD CONSTRAINT states_state_check CHECK (state IN ('open', 'done'))")
+        probe = "from twisterlab_backup import drill, live, repository, settings\n" + (
+            "inside, about = drill.open_snapshot(repository.pick('latest'), settings.read().work / 'probe')\n"
+            "drill.compare('checked', about['parts']['postgres']['fingerprint'], 'Probe')"
+        )
+        command = [*SOMEBODY, PYTHON, "-c", probe]
+        done = subprocess.run(command, env=backup.env, cwd="/", text=True, capture_output=True, check=False)
+        assert "the shape of table public.states differs" in done.stderr
+
+
 def flip(backup: Backup) -> None:
     """Change one bit of the largest file of the repository."""
     data = backup.folder / "backup" / "repository" / "data"
@@ -266,7 +290,7 @@ def test_where_a_damaged_repository_was_another_is_begun(copied: Backup) -> None
     assert len(copied.list()["snapshots"]) == 1
 
 
-def test_a_manifest_that_says_something_else_fails_the_drill(copied: Backup) -> None:
+def test_a_manifest_that_says_something_else_fails_the_drill(copied: Backup, postgres: Postgres) -> None:
     snapshot = copied.last()["snapshot"]
     copied.restic("restore", snapshot, "--target", str(copied.folder / "out"))
     (manifest,) = (copied.folder / "out").rglob("manifest.json")
@@ -277,6 +301,9 @@ def test_a_manifest_that_says_something_else_fails_the_drill(copied: Backup) -> 
     said = copied.run("drill", code=1)
     assert "the content of table public.tickets differs" in said
     assert copied.last("drill")["ok"] is False
+    said = copied.run("restore", "--snapshot", "latest", "--replace", code=1)
+    assert "The restored database is not what was saved" in said
+    assert "saved_restore" not in databases(postgres, "saved_"), "it would stay on the live server's disk"
     # the one before is as good as it was
     assert "2 tables, 503 rows" in copied.run("drill", "--snapshot", snapshot)
     assert copied.last("drill")["ok"] is True
@@ -304,22 +331,49 @@ def test_a_filled_database_is_replaced_only_when_asked(saved: Backup, copied: Ba
         assert connection.execute("INSERT INTO tickets (title) VALUES ('x') RETURNING id").fetchone() == (501,)
         connection.execute("DELETE FROM tickets WHERE title = 'x'")
     time.sleep(1.1)
+    with postgres.connect() as connection:
+        connection.execute("CREATE DATABASE saved_before_upgrade")
     copied.run("restore", "--snapshot", "latest", "--replace")
-    assert len(databases(postgres, "saved_before_")) == 1
-    assert databases(postgres, "saved_before_") != [before]
+    *ours, own = databases(postgres, "saved_before_")
+    assert own == "saved_before_upgrade", "it is the user's own"
+    with postgres.connect() as connection:
+        connection.execute("DROP DATABASE saved_before_upgrade")
+    assert len(ours) == 1
+    assert ours != [before]
     copied.left_nothing()
+
+
+def test_a_name_as_long_as_it_may_be_is_restored_too(postgres: Postgres, redis_server: RedisServer) -> None:
+    name = "long".ljust(63, "g")
+    fill(postgres, name)
+    with volume(postgres, redis_server, name, BACKUP_PARTS="postgres") as backup:
+        backup.run("run")
+        add(postgres, name, "written later")
+        backup.run("restore", "--snapshot", "latest", "--replace")
+        assert titles(postgres, name) == []
+        (before,) = (found for found in databases(postgres, "longg") if found != name)
+        assert re.fullmatch(r"longg+_before_\d{14}", before)
+        assert titles(postgres, before) == ["written later"]
 
 
 def test_redis_is_restored_when_asked(copied: Backup, redis_server: RedisServer) -> None:
     with Redis(port=redis_server.port, password=PASSWORD) as redis:
         redis.flushall()
         redis.set("new", "1")
-        assert "is not empty" in copied.run("restore", "--snapshot", "latest", "--parts", "redis", code=1)
+        # refused, it is not an interrupted one that the same words would go on with
+        for _turn in range(2):
+            assert "is not empty" in copied.run("restore", "--snapshot", "latest", "--parts", "redis", code=1)
+            assert redis.get("new") == b"1"
         copied.run("restore", "--snapshot", "latest", "--parts", "redis", "--replace")
         assert redis.dbsize() == 52
         assert redis.get("new") is None
         assert redis.hgetall("hash") == {b"a": b"1", b"b": b"\x00\xff"}
         assert 0 < redis.ttl("short") <= 3600
+        # killed while it filled Redis it goes on without being asked again
+        words = f"snapshot {copied.last()['snapshot']} into saved, redis"
+        told = copied.last("restore") | {"request": words, "finished": False, "redis": True}
+        (copied.state / "restore.json").write_text(json.dumps(told), encoding="utf-8")
+        copied.run("restore", "--snapshot", "latest", "--parts", "redis")
 
 
 def test_words_that_are_wrong_are_said_in_one_sentence(copied: Backup) -> None:
@@ -416,6 +470,19 @@ def test_metrics_tell_good_bad_and_killed(copied: Backup) -> None:
         assert get(copied, "/other")[0] == 404
 
 
+def test_a_volume_that_was_full_does_not_end_the_receiving(postgres: Postgres, redis_server: RedisServer) -> None:
+    with volume(postgres, redis_server, "postgres", BACKUP_WAL="true") as backup:
+        with serving(backup):
+            until(lambda: ready(backup), 60, "WAL is received")
+        # what it leaves: a segment that could not be made as long as it must be
+        (partial,) = (backup.folder / "backup" / "wal").glob("*/*.partial")
+        os.truncate(partial, 4096)
+        with serving(backup):
+            until(lambda: ready(backup), 60, "WAL is received again")
+    with postgres.connect() as connection:
+        connection.execute("SELECT pg_drop_replication_slot('twisterlab_backup')")
+
+
 def test_before_the_first_run_the_metrics_say_so(postgres: Postgres, redis_server: RedisServer) -> None:
     with volume(postgres, redis_server, "postgres") as backup, serving(backup):
         until(lambda: get(backup, "/healthz")[0] == 200, what="serve answers")
@@ -453,6 +520,37 @@ def test_every_second_since_the_base_comes_back(postgres: Postgres, redis_server
         assert received is not None
         assert abs(time.time() - received) < 30
         backup.left_nothing()
+    with postgres.connect() as connection:
+        connection.execute("SELECT pg_drop_replication_slot('twisterlab_backup')")
+
+
+def test_what_was_received_before_a_gap_is_still_restored(postgres: Postgres, redis_server: RedisServer) -> None:
+    fill(postgres, "gap")
+    wal = {"BACKUP_WAL": "true", "BACKUP_PARTS": "postgres"}
+    with volume(postgres, redis_server, "gap", **wal) as backup:
+        with serving(backup):
+            until(lambda: ready(backup), 60, "WAL is received")
+            backup.run("run")
+            add(postgres, "gap", "before the gap")
+            second = whole_second()
+            add(postgres, "gap", "after the second")
+            until(lambda: backup.list()["pitr"]["to"] > second, what="it is received")
+        # the receiver is away for so long that the server removes what follows
+        with postgres.connect() as connection:
+            connection.execute("SELECT pg_drop_replication_slot('twisterlab_backup')")
+            for _turn in range(12):
+                connection.execute("SELECT pg_logical_emit_message(true, 'x', repeat('x', 1000)), pg_switch_wal()")
+                connection.execute("CHECKPOINT")
+        with serving(backup):
+            until(lambda: ready(backup), 60, "WAL is received again")
+            backup.run("run")
+            assert backup.list()["pitr"]["from"] < second
+            backup.run("restore", "--time", second, "--replace")
+            assert titles(postgres, "gap") == ["before the gap"]
+            # it goes with the last base that needs it
+            assert len(list((backup.folder / "backup" / "wal").glob("*-until-*"))) == 1
+            backup.run("run", BACKUP_KEEP="last=1")
+            assert not list((backup.folder / "backup" / "wal").glob("*-until-*"))
     with postgres.connect() as connection:
         connection.execute("SELECT pg_drop_replication_slot('twisterlab_backup')")
 
@@ -505,6 +603,23 @@ def test_a_killed_restore_ends_well_when_it_is_run_again(copied: Backup, postgre
     copied.left_nothing()
 
 
+def test_every_column_counts_whatever_it_is_called(postgres: Postgres, database: str) -> None:
+    probe = f"from twisterlab_backup import fingerprint, live\nprint(fingerprint.take(live.connect({database!r}))['tables'])"
+    env = {"PYTHONPATH": str(IMAGE), "PGHOST": "127.0.0.1", "PGPORT": str(postgres.port), "PGUSER": "twisterlab"}
+    hashes = []
+    with postgres.connect(database) as connection:
+        connection.execute("CREATE TABLE series (t int, value text); INSERT INTO series VALUES (1, 'a')")
+        for value in ("a", "b"):
+            connection.execute("UPDATE series SET value = %s", [value])
+            command = [PYTHON, "-c", probe]
+            done = subprocess.run(
+                command, env=os.environ | env | {"PGPASSWORD": PASSWORD}, text=True, capture_output=True, check=True
+            )
+            hashes.append(done.stdout)
+    assert "public.series" in hashes[0]
+    assert hashes[0] != hashes[1]
+
+
 def test_retention_keeps_what_it_says(copied: Backup) -> None:
     (copied.folder / "old" / "logical").mkdir(parents=True)
     (copied.folder / "old" / "logical" / "file").write_text("old", encoding="utf-8")
@@ -521,6 +636,26 @@ def test_retention_keeps_what_it_says(copied: Backup) -> None:
     # of a day the newest one stays
     assert [each["time"][11:13] for each in kept[:2]] == ["05", "05"]
     assert newest not in [each["id"] for each in kept]
+
+
+def test_the_last_proven_backup_is_not_forgotten(copied: Backup, postgres: Postgres) -> None:
+    (good,) = [each["id"] for each in copied.list()["snapshots"]]
+    with postgres.connect("saved") as connection:
+        # what can be dumped and not loaded: the table is not found without the path of this session
+        connection.execute(
+            "CREATE FUNCTION many() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN EXISTS (SELECT FROM tickets); END'"
+        )
+        connection.execute("CREATE TABLE guarded (id int CHECK (many())); INSERT INTO guarded VALUES (1)")
+    try:
+        for _turn in range(2):
+            assert "cannot be loaded" in copied.run("run", code=1, BACKUP_KEEP="last=1", BACKUP_PARTS="postgres")
+            assert [each["id"] for each in copied.list()["snapshots"]][0] == good
+        assert len(copied.list()["snapshots"]) == 2
+    finally:
+        with postgres.connect("saved") as connection:
+            connection.execute("DROP TABLE guarded; DROP FUNCTION many()")
+    copied.run("run", BACKUP_KEEP="last=1", BACKUP_PARTS="postgres")
+    assert [each["id"] for each in copied.list()["snapshots"]] == [copied.last()["snapshot"]]
 
 
 @pytest.fixture

@@ -47,7 +47,10 @@ def job_of(cluster: FakeCluster, name: str) -> dict[str, Any]:
 
 def end(cluster: FakeCluster, name: str, kind: str = "Complete", **more: Any) -> None:
     job = job_of(cluster, name)
-    job["status"] = {"conditions": [{"type": kind, "status": "True", **more}]}
+    # The fake writes no times of its own.
+    stamp = f"{cluster.now():%Y-%m-%dT%H:%M:%SZ}"
+    job["metadata"].setdefault("creationTimestamp", stamp)
+    job["status"] = {"conditions": [{"type": kind, "status": "True", "lastTransitionTime": stamp, **more}]}
 
 
 def pod_of(cluster: FakeCluster, job: str, state: dict[str, Any] | None, **status: Any) -> None:
@@ -144,6 +147,21 @@ def test_a_restore_is_found_by_its_words_also_when_it_ended_and_nobody_was_told(
     jobs.tell(cluster, NAMESPACE, first.job)
     # The same words tomorrow are another restore.
     assert jobs.begin(cluster, NAMESPACE, asked) == jobs.Begun("restore-20261123t090005z", False)
+
+
+def test_a_restore_that_ended_long_ago_is_no_news_and_the_same_words_are_another_one() -> None:
+    cluster = stack()
+    asked = words("restore", snapshot="latest", replace=True)
+    untold = jobs.begin(cluster, NAMESPACE, asked)
+    end(cluster, untold.job)
+    cluster.clock.sleep(jobs.NEWS.total_seconds() + 1)
+    second = jobs.begin(cluster, NAMESPACE, asked)
+    assert second == jobs.Begun("restore-20261123t091501z", False)
+    # The first one is not news again because a later one was told.
+    end(cluster, second.job)
+    jobs.tell(cluster, NAMESPACE, second.job)
+    cluster.clock.sleep(1)
+    assert jobs.begin(cluster, NAMESPACE, asked) == jobs.Begun("restore-20261123t091502z", False)
 
 
 def test_after_a_restore_the_exporter_makes_its_role_anew() -> None:

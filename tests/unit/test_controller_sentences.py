@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.twisterlab.platform.plugins.module_utils import _controller
 from ansible_collections.twisterlab.platform.plugins.plugin_utils import reporting
 
@@ -37,6 +38,40 @@ def _play(playbook: str, *words: str, **environment: str) -> subprocess.Complete
         timeout=120,
         start_new_session=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("done", "begun"),
+    [
+        (None, False),
+        ({"failed": True, "changed": False}, False),
+        ({"failed": True, "changed": True}, True),
+        ({"failed": False, "changed": False, "release": 7}, True),
+    ],
+)
+def test_an_update_goes_back_only_from_what_it_changed(
+    tmp_path: Path, done: dict[str, object] | None, begun: bool
+) -> None:
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars_files": [str(ROOT / "roles" / "update" / "vars" / "main.yml")],
+        "vars": {"twisterlab_component": "api"} | ({} if done is None else {"__release_done": done}),
+        "tasks": [{"ansible.builtin.debug": {"msg": "begun={{ __update_begun }}"}}],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+    said = subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml")],
+        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
+        text=True,
+        capture_output=True,
+        check=True,
+        timeout=120,
+    ).stdout
+    assert f"begun={begun}" in said
+    tasks = json.dumps(yaml.safe_load((ROOT / "roles" / "update" / "tasks" / "main.yml").read_text(encoding="utf-8")))
+    assert tasks.count('"when": "__update_begun"') == 2
 
 
 @pytest.mark.parametrize(

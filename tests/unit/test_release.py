@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds, _lease, _record, _release, _secrets
-from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, PlatformError, Refused
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import (
+    ApiError,
+    LeaseLost,
+    PlatformError,
+    Refused,
+)
 from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
 from kube_fake import NAMESPACE, FakeCluster, manifest, namespace, node, workload
 
@@ -356,6 +361,45 @@ def test_the_second_operator_is_refused() -> None:
         run(staged(image="web:2"))
     assert run.live("Deployment", "web")["spec"]["template"]["spec"]["containers"][0]["image"] == "web:1"
     assert run.held_by() == "bob@there pid=1"
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_run_that_slept_does_not_undo_what_another_one_released_meanwhile(ended: bool) -> None:
+    run = Run()
+    first = run.step(staged(image="web:old"))
+    assert first.next == "rest"
+    # The machine of this run sleeps; the hold ends by itself.
+    run.cluster.clock.sleep(100)
+    bob = _lease.holder_of("bob", "there", 1, "local")
+    other = _lease.Lease(run.cluster, NAMESPACE, bob)
+    assert other.acquire() == "take"
+    if ended:
+        other.end()
+    writes = len(run.cluster.writes())
+    with pytest.raises(LeaseLost, match="This run lost its hold on the release while it was at work"):
+        run.step(staged(image="web:old"), first.progress)
+    # Nor is it recorded over the other one's release.
+    options = _release.Options(**run.options)
+    _release.Release(run.cluster, run.cluster.clock, ME, staged(), options, first.progress).give_up("It took too long.")
+    assert len(run.cluster.writes()) == writes
+    assert run.records() == []
+
+
+def test_a_run_that_loses_its_hold_in_the_middle_records_nothing_over_the_other_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Run()
+    run(staged())
+    run.finish()
+
+    def check(self: _lease.Lease) -> None:
+        if "apply ConfigMap/conf" in run.cluster.writes():
+            raise LeaseLost("This run lost its hold.")
+
+    monkeypatch.setattr(_lease.Lease, "check", check)
+    with pytest.raises(LeaseLost):
+        run(staged(conf="2", image="web:2"))
+    assert run.records() == [(1, "healthy")]
 
 
 def test_the_hold_may_be_left_to_the_health_check() -> None:

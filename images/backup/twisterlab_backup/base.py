@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,7 @@ from .settings import Settings
 
 DATA = "data"
 _SEGMENT = re.compile(r"^[0-9A-F]{24}(\.partial)?$")
+_UNTIL, _STAMP = "-until-", "%Y%m%dT%H%M%SZ"
 
 
 def take(settings: Settings, folder: Path) -> dict[str, str]:
@@ -58,6 +60,30 @@ def segments(folder: Path) -> dict[str, Path]:
     return found
 
 
+def aside(settings: Settings, system: str, until: str) -> None:
+    """Put a server's WAL aside, as what follows does not join on to it: the bases of before are still restored with it.
+
+    Args:
+        settings: the settings.
+        system: the server.
+        until: up to which second it is whole; empty: nobody knows, so that it is of no use.
+    """
+    second = state.moment(until) if until else datetime.datetime.fromtimestamp(0, datetime.UTC)
+    folder = settings.wal_folder / system
+    folder.rename(folder.with_name(f"{system}{_UNTIL}{second:{_STAMP}}-{state.now():{_STAMP}}"))
+
+
+def wal_of(settings: Settings, tags: Mapping[str, str]) -> tuple[Path, datetime.datetime | None]:
+    """The folder of the WAL that follows a base, and up to which second it goes; None: the receiver goes on with it."""
+    system = tags["system"]
+    for folder in sorted(settings.wal_folder.glob(f"{system}{_UNTIL}*")):
+        text = folder.name.removeprefix(f"{system}{_UNTIL}").partition("-")[0]
+        until = datetime.datetime.strptime(text, _STAMP).replace(tzinfo=datetime.UTC)
+        if state.moment(tags["from"]) <= until:
+            return folder, until
+    return settings.wal_folder / system, None
+
+
 def hole(names: set[str], start: str) -> str:
     """The first segment from `start` on that is missing before a later one; empty when there is none."""
     numbers = {_number(name) for name in names if _number(name) >= _number(start)}
@@ -82,12 +108,15 @@ def tidy(settings: Settings, oldest: dict[str, str], current: str) -> int:
     """
     removed = 0
     for folder in settings.wal_folder.glob("*"):
-        if folder.name not in oldest:
+        system, put_aside, _ = folder.name.partition(_UNTIL)
+        if system not in oldest:
             if folder.name != current:
                 shutil.rmtree(folder, ignore_errors=True)
             continue
         for path in folder.glob("*"):
-            if _SEGMENT.match(path.name) and _number(path.name) < _number(oldest[folder.name]):
+            if _SEGMENT.match(path.name) and _number(path.name) < _number(oldest[system]):
                 path.unlink(missing_ok=True)
                 removed += 1
+        if put_aside and not segments(folder):
+            shutil.rmtree(folder, ignore_errors=True)
     return removed

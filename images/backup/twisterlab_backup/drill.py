@@ -20,13 +20,12 @@ from .settings import Settings
 _GRANTOR = re.compile(r'^(GRANT .*) GRANTED BY (?:\w+|"(?:[^"]|"")+");$', re.MULTILINE)
 
 
-def drill(settings: Settings, snapshots: list[Snapshot], stored: int | None) -> dict[str, Any]:
+def drill(settings: Settings, snapshots: list[Snapshot]) -> dict[str, Any]:
     """Check the repository and prove these snapshots; the result, also written to the state.
 
     Args:
         settings: the settings.
         snapshots: logical ones and bases.
-        stored: bytes of the repository; None: ask.
 
     A result that is not good is returned, not raised: `ok`, `why`, `ended`, `seconds`, `tables`, `rows`.
     """
@@ -39,7 +38,7 @@ def drill(settings: Settings, snapshots: list[Snapshot], stored: int | None) -> 
         "snapshots": [each.id for each in snapshots],
     }
     try:
-        repository.check(settings, repository.size() if stored is None else stored)
+        repository.check(settings, repository.size())
         for snapshot in snapshots:
             prove = _base if snapshot.kind == "base" else _logical
             prove(settings, snapshot, result)
@@ -206,7 +205,7 @@ def _base(settings: Settings, snapshot: Snapshot, _result: dict[str, Any]) -> No
     inside = repository.restore(snapshot, settings.work / "drill")
     data = inside / base.DATA
     programs.run("pg_verifybackup", "--quiet", "--no-parse-wal", str(data), what="The base is damaged")
-    kept = settings.wal_folder / snapshot.tags.get("system", "")
+    kept, _until = base.wal_of(settings, snapshot.tags)
     missing = base.hole(set(base.segments(kept)), snapshot.tags["segment"])
     if missing:
         raise Fault(f"The WAL after the base {snapshot.id} has a hole: the segment {missing} is missing.")

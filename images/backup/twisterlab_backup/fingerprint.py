@@ -18,13 +18,17 @@ AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass A
 ORDER BY 1, 2
 """
 # The sum of both halves of each row's hash: independent of the rows' order and of collations, and needs no sort.
+# With the star it is the row, also where a column is called `t`.
 _CONTENT = """
 SELECT count(*), coalesce(sum(('x' || left(h, 16))::bit(64)::bigint::numeric), 0)::text || '/' ||
 coalesce(sum(('x' || right(h, 16))::bit(64)::bigint::numeric), 0)::text
-FROM (SELECT md5(t::text) AS h FROM {} AS t) AS hashed
+FROM (SELECT md5((t.*)::text) AS h FROM {} AS t) AS hashed
 """
-_SHAPE = """
-SELECT md5(coalesce(string_agg(line, E'\\n' ORDER BY line COLLATE "C"), '')) FROM (
+# What a server writes of an expression is not always what it writes after reading that: `x IN ('a', 'b')` of a varchar gets its casts elsewhere.
+_FORM = "regexp_replace(line, '[()]|::[a-z]+( varying| precision)?([[][]])?', '', 'g') AS form"
+_SHAPE = f"""
+SELECT md5(coalesce(string_agg(line, E'\\n' ORDER BY line COLLATE "C"), '')), md5(coalesce(string_agg(form, E'\\n' ORDER BY form COLLATE "C"), ''))
+FROM (SELECT line, {_FORM} FROM (
 SELECT 'column ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || ' ' ||
 coalesce(pg_get_expr(d.adbin, d.adrelid), '') AS line
 FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -32,10 +36,11 @@ WHERE a.attrelid = %(table)s::regclass AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL SELECT 'constraint ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %(table)s::regclass
 UNION ALL SELECT 'index ' || pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = %(table)s::regclass
 UNION ALL SELECT 'trigger ' || pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = %(table)s::regclass AND NOT tgisinternal
-) AS lines
-"""
-_CODE = """
-SELECT count(*)::text || '/' || md5(coalesce(string_agg(line, E'\\n' ORDER BY line COLLATE "C"), '')) FROM (
+) AS lines) AS forms
+"""  # noqa: S608 - a constant
+_CODE = f"""
+SELECT count(*)::text || '/' || md5(coalesce(string_agg(line, E'\\n' ORDER BY line COLLATE "C"), '')),
+count(*)::text || '/' || md5(coalesce(string_agg(form, E'\\n' ORDER BY form COLLATE "C"), '')) FROM (SELECT line, {_FORM} FROM (
 SELECT pg_get_functiondef(p.oid) AS line FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE p.prokind IN ('f', 'p') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
@@ -43,8 +48,8 @@ UNION ALL SELECT n.nspname || '.' || c.relname || ' ' || pg_get_viewdef(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('v', 'm') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-) AS lines
-"""
+) AS lines) AS forms
+"""  # noqa: S608 - a constant
 _LARGE = """
 SELECT count(DISTINCT loid)::text || '/' || coalesce(sum(('x' || left(md5(loid || ' ' || pageno || ' ' || md5(data)), 16))::bit(64)::bigint::numeric), 0)::text
 FROM pg_largeobject
@@ -77,8 +82,8 @@ def take(connection: Connection) -> dict[str, Any]:
     """The fingerprint of the database a connection is in, in the snapshot of its transaction.
 
     Returns:
-        `tables` (`schema.name`: rows, hash, owner, shape), `sequences` (`[before, after]`), `extensions`, `code`,
-        `large_objects`.
+        `tables` (`schema.name`: rows, hash, owner, shape, form), `sequences` (`[before, after]`), `extensions`, `code`,
+        `code_form`, `large_objects`. A form is a shape without casts and parentheses.
     """
     before = sequences(connection)
     tables: dict[str, Any] = {}
@@ -86,9 +91,12 @@ def take(connection: Connection) -> dict[str, Any]:
         query = sql.SQL(_CONTENT).format(sql.Identifier(schema, name))
         (rows, content) = connection.execute(query).fetchone() or (0, "")
         table = sql.Identifier(schema, name).as_string(connection)
-        (shape,) = connection.execute(_SHAPE, {"table": table}).fetchone() or ("",)
-        tables[f"{schema}.{name}"] = {"rows": int(rows), "hash": content, "owner": owner, "shape": shape}
-    (code,) = connection.execute(_CODE).fetchone() or ("",)
+        (shape, form) = connection.execute(_SHAPE, {"table": table}).fetchone() or ("", "")
+        tables[f"{schema}.{name}"] = {
+            **{"rows": int(rows), "hash": content, "owner": owner},
+            **{"shape": shape, "form": form},
+        }
+    (code, code_form) = connection.execute(_CODE).fetchone() or ("", "")
     large = ""
     if is_superuser(connection):
         (large,) = connection.execute(_LARGE).fetchone() or ("",)
@@ -99,6 +107,7 @@ def take(connection: Connection) -> dict[str, Any]:
         "sequences": {name: [before.get(name, value), value] for name, value in after.items()},
         "extensions": extensions,
         "code": code,
+        "code_form": code_form,
         "large_objects": large,
     }
 
@@ -118,8 +127,10 @@ def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str:
         elif one["rows"] != other["rows"]:
             said.append(f"table {name} has {other['rows']} rows instead of {one['rows']}")
         else:
-            words = {"hash": "content", "owner": "owner", "shape": "shape"}
+            words = {"hash": "content", "owner": "owner"}
             said += [f"the {word} of table {name} differs" for key, word in words.items() if one[key] != other[key]]
+            if _differs(one, other, "shape", "form"):
+                said.append(f"the shape of table {name} differs")
     for name, (low, high) in sorted(wanted["sequences"].items()):
         value = found["sequences"].get(name, [None])[0]
         if value is None:
@@ -127,9 +138,14 @@ def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str:
         elif not min(low, high) <= value <= max(low, high):
             said.append(f"sequence {name} stands at {value} instead of {high}")
     said += [f"extension {name} is not there" for name in sorted(set(wanted["extensions"]) - set(found["extensions"]))]
-    if wanted["code"] != found["code"]:
+    if _differs(wanted, found, "code", "code_form"):
         said.append("the functions or views differ")
     if wanted["large_objects"] and found["large_objects"] and wanted["large_objects"] != found["large_objects"]:
         said.append("the large objects differ")
     more = f" and {len(said) - 3} more" if len(said) > 3 else ""
     return "; ".join(said[:3]) + more
+
+
+def _differs(wanted: dict[str, Any], found: dict[str, Any], *keys: str) -> bool:
+    """Whether none of these is equal; a backup of before has not all of them."""
+    return not any(key in wanted and wanted[key] == found[key] for key in keys)

@@ -51,10 +51,12 @@ def spans(
             continue
         start = state.moment(snapshot.tags["from"])
         system = snapshot.tags["system"]
-        end = max(start, _received(settings, system), _stored(snapshots, system), (caught_up or {}).get(system, _NEVER))
-        names = set(base.segments(settings.wal_folder / system))
+        folder, until = base.wal_of(settings, snapshot.tags)
+        known = (_received(settings, system), _stored(snapshots, system), (caught_up or {}).get(system, _NEVER))
+        end = max(start, *known) if until is None else until
+        names = set(base.segments(folder))
         # with a store elsewhere the volume may hold less than the store
-        if not settings.remote and (base.hole(names, snapshot.tags["segment"]) or not names):
+        if (until is not None or not settings.remote) and (base.hole(names, snapshot.tags["segment"]) or not names):
             end = start
         found.append(Span(snapshot, start, end))
     return found
@@ -172,9 +174,10 @@ def gather(settings: Settings, snapshot: Snapshot, folder: Path) -> Path:
         Fault: a segment is missing.
     """
     system = snapshot.tags["system"]
-    local = settings.wal_folder / system
+    local, until = base.wal_of(settings, snapshot.tags)
     sources = [local]
-    if settings.remote:
+    # the store goes on with what the receiver has now
+    if settings.remote and until is None:
         stored = [each for each in repository.snapshots() if each.kind == "wal" and each.tags.get("system") == system]
         if stored:
             say(f"fetching the WAL {stored[-1].id}")

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from . import live, programs, repository, state
-from .base import segments
+from .base import aside, segments
 from .errors import Fault, clean, say
 from .settings import SLOT, Settings
 
@@ -70,8 +70,16 @@ class Receiver:
         with live.connect(self.settings.database) as connection:
             live.prepare_replication(self.settings, connection)
             self.system = live.system_identifier(connection)
+            (segment,) = connection.execute(
+                "SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'"
+            ).fetchone() or (0,)
         self._sent.clear()
-        (self.settings.wal_folder / self.system).mkdir(parents=True, exist_ok=True)
+        folder = self.settings.wal_folder / self.system
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*.partial"):
+            # a full volume cut it off before anything was received into it, and pg_receivewal would not go on with it
+            if path.stat().st_size not in (0, segment):
+                path.unlink()
 
     def _stream(self) -> None:
         folder = self.settings.wal_folder / self.system
@@ -96,7 +104,8 @@ class Receiver:
             return
         if any(words in said for words in _GONE):
             # what follows does not join on to what is there, which stays for the bases before
-            folder.rename(folder.with_name(f"{folder.name}-until-{state.now():%Y%m%dT%H%M%SZ}"))
+            known = state.read(self.settings.state, "wal").get("systems") or {}
+            aside(self.settings, self.system, str(known.get(self.system, "")))
             raise Fault(
                 "The server no longer has the WAL that follows what was received: a new base is needed, run the backup."
             )

@@ -55,7 +55,8 @@ def _database(source: Redis, target: Redis) -> int:
             left, value = source.call("PTTL", key), source.call("DUMP", key)
             if left == _MISSING or not isinstance(value, bytes) or not isinstance(left, int):
                 continue
-            target.call("RESTORE", key, max(left, 0), value, "REPLACE")
+            # 0 would be a key that lasts, so one in its last millisecond gets a whole one
+            target.call("RESTORE", key, 0 if left < 0 else max(left, 1), value, "REPLACE")
             lasting += left < 0
         if cursor == b"0":
             return lasting

@@ -229,13 +229,14 @@ def thin_out(settings: Settings, systems: set[str]) -> list[Snapshot]:
     # a base costs all the WAL since: what stands for weeks and months is the logical copy alone
     short = {name: number for name, number in settings.keep.items() if name in ("last", "hourly", "daily") and number}
     kinds = {"logical": settings.keep, "base": short or {"last": 1}}
+    # newest first: the last backup that a drill has proven stays, however many unproven ones came after it
+    drills = state.read(settings.state, "drills")
     with alone(settings):
+        found = [each for each in reversed(snapshots()) if drills.get(each.id, {}).get("ok")]
         for kind, keep in kinds.items():
+            proven = next((each.id for each in found if each.kind == kind), "")
             words = [word for name, number in keep.items() if number for word in (f"--keep-{name}", str(number))]
-            _restic(
-                *("forget", "--host", HOST, "--tag", kind, "--group-by", "host", *words, "--prune"),
-                what=f"The old snapshots ({kind}) cannot be forgotten",
-            )
+            _forget(kind, words, proven)
         kept = snapshots()
         if settings.remote:
             systems = systems | {each.tags.get("system", "") for each in kept if each.kind == "base"}
@@ -247,6 +248,18 @@ def thin_out(settings: Settings, systems: set[str]) -> list[Snapshot]:
             # every upload of WAL has forgotten an older one
             _restic("prune", what="The repository cannot be pruned")
     return kept
+
+
+def _forget(kind: str, words: list[str], proven: str) -> None:
+    """Forget the snapshots of a kind that a policy does not keep, but for one."""
+    what = f"The old snapshots ({kind}) cannot be forgotten"
+    policy = ("--host", HOST, "--tag", kind, "--group-by", "host", *words)
+    said = _restic("--json", "forget", "--dry-run", *policy, what=what).splitlines()
+    groups: list[dict[str, Any]] = json.loads(next((line for line in said if line.startswith("[")), "[]"))
+    names = [str(item["id"])[:8] for group in groups for item in group.get("remove") or []]
+    names = [name for name in names if name != proven]
+    if names:
+        _restic("forget", *names, "--prune", what=what)
 
 
 def keep_newest_wal(system: str) -> None:

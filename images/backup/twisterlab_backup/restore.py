@@ -87,11 +87,13 @@ def _restore(settings: Settings, request: Request) -> None:
         snapshot = repository.pick(request.snapshot)
         source = f"snapshot {snapshot.id}"
     token, again = _token(settings, f"{source} into {settings.database}, {','.join(request.parts)}")
+    # one that was refused, or that failed before, has not touched Redis: what is there is the user's
+    emptied = again and bool(state.read(settings.state, "restore").get("redis"))
     if again and "postgres" in request.parts and _switched(settings, token):
         say(f"the database {settings.database} was already switched to {source} by the run that was interrupted")
         remaining = tuple(part for part in request.parts if part != "postgres")
     else:
-        _refuse_filled(settings, request, again)
+        _refuse_filled(settings, request, emptied)
         remaining = request.parts
     if remaining:
         with contextlib.ExitStack() as stack:
@@ -107,6 +109,8 @@ def _restore(settings: Settings, request: Request) -> None:
             if "postgres" in remaining:
                 _postgres(settings, found, token, request.keep_old, source)
             if "redis" in remaining:
+                known = state.read(settings.state, "restore")
+                state.write(settings.state, "restore", known | {"redis": True})
                 redis_copy.replay(settings, (inside / stage.RDB).parent)
     state.write(settings.state, "restore", {"token": token, "finished": True, "ended": state.stamp(state.now())})
     say(f"restored {', '.join(request.parts)} from {source}")
@@ -135,10 +139,16 @@ def _switched(settings: Settings, token: str) -> bool:
         return switch.comment(connection, settings.database) == _comment(token)
 
 
-def _refuse_filled(settings: Settings, request: Request, again: bool) -> None:
+def _refuse_filled(settings: Settings, request: Request, emptied: bool) -> None:
     """Refuse to replace what holds something, unless that was asked for.
 
-    A restore of Redis that was interrupted has filled it itself.
+    Args:
+        settings: the settings.
+        request: what is to be restored.
+        emptied: whether this restore was interrupted when it had begun to fill Redis itself.
+
+    Raises:
+        Fault: something is there.
     """
     if request.replace:
         return
@@ -151,7 +161,7 @@ def _refuse_filled(settings: Settings, request: Request, again: bool) -> None:
                 table = switch.filled_table(connection)
             if table:
                 raise Fault(f"The database {settings.database} is not empty ({table} holds rows): {hint}.")
-    if "redis" in request.parts and not again and redis_copy.keys(settings):
+    if "redis" in request.parts and not emptied and redis_copy.keys(settings):
         raise Fault(f"Redis at {settings.redis_host}:{settings.redis_port} is not empty: {hint}.")
 
 
@@ -168,7 +178,7 @@ def _from_time(settings: Settings, span: pitr.Span, target: datetime.datetime) -
 
 
 def _postgres(settings: Settings, source: Source, token: str, keep_old: bool, words: str) -> None:
-    database, restored = settings.database, f"{settings.database}_restore"
+    database, restored = settings.database, switch.beside(settings.database, "_restore")
     about = source.about
     with live.connect("postgres") as connection:
         try:
@@ -186,8 +196,13 @@ def _postgres(settings: Settings, source: Source, token: str, keep_old: bool, wo
             for name in switch.befores(connection, database):
                 if name != old and not keep_old:
                     switch.drop(connection, name)
-        except psycopg.Error as error:
-            raise Fault(f"The database cannot be restored: {clean(str(error))}.") from error
+        except BaseException as error:
+            # half of a database would only fill the disk of the live one
+            with contextlib.suppress(Fault, psycopg.Error), live.connect("postgres") as other:
+                switch.drop(other, restored)
+            if isinstance(error, psycopg.Error):
+                raise Fault(f"The database cannot be restored: {clean(str(error))}.") from error
+            raise
     say(f"switched {database} to {words}" + (f"; what was there is {old}" if old else ""))
 
 

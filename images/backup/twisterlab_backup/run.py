@@ -69,9 +69,14 @@ def _run(settings: Settings, last: dict[str, Any]) -> None:
             made.append(repository.save("base", folder, {**tags, "bytes": str(stage.size(folder))}))
         last["base"] = made[-1].id
         shutil.rmtree(folder)
-    kept = _retain(settings, current)
-    stored = _count(settings, kept, last["bytes"])
-    last["drill"] = drill.drill(settings, made, stored)
+    # before anything is forgotten: what is proven now may take the place of what was
+    last["drill"] = drill.drill(settings, made)
+    try:
+        _count(settings, _retain(settings, current), last["bytes"])
+    except Fault:
+        # of two faults the drill's is the one to be told
+        if last["drill"]["ok"]:
+            raise
     if not last["drill"]["ok"]:
         raise Fault(last["drill"]["why"])
 
@@ -96,13 +101,12 @@ def _retain(settings: Settings, current: str) -> list[Snapshot]:
     return kept
 
 
-def _count(settings: Settings, kept: list[Snapshot], newest: int) -> int:
-    """Write what the metrics say of the repository; the bytes it takes."""
+def _count(settings: Settings, kept: list[Snapshot], newest: int) -> None:
+    """Write what the metrics say of the repository."""
     kinds = [each.kind for each in kept]
-    size = repository.size()
-    found = {"bytes": size, "newest_bytes": newest, "snapshots": {kind: kinds.count(kind) for kind in set(kinds)}}
+    counts = {kind: kinds.count(kind) for kind in set(kinds)}
+    found = {"bytes": repository.size(), "newest_bytes": newest, "snapshots": counts}
     state.write(settings.state, "repository", found)
-    return size
 
 
 def drill_again(settings: Settings, name: str) -> None:
@@ -128,7 +132,7 @@ def drill_again(settings: Settings, name: str) -> None:
                 }
                 state.write(settings.state, "drill", failed)
                 raise
-            result = drill.drill(settings, [snapshot], None)
+            result = drill.drill(settings, [snapshot])
         finally:
             state.forget(settings.state, "running")
     if not result["ok"]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from psycopg import sql
 from . import live, state
 from .errors import Fault, clean
 from .live import Connection
+
+_STAMP = re.compile(r"[0-9]{14}")
+#: Postgres cuts a longer name off without a word: it would be that of another database, of the live one at worst.
+_LONGEST = 63
 
 
 def filled_table(connection: Connection) -> str:
@@ -43,12 +48,24 @@ def drop(connection: Connection, database: str) -> None:
     live.run(connection, "DROP DATABASE IF EXISTS {} WITH (FORCE)", database)
 
 
+def beside(database: str, tail: str, more: int = 0) -> str:
+    """The name of a database that goes with another one: its name, shortened where that must be, and a tail.
+
+    Args:
+        database: the other one.
+        tail: what its name ends with.
+        more: characters that come after it.
+    """
+    return database[: _LONGEST - len(tail) - more] + tail
+
+
 def befores(connection: Connection, database: str) -> list[str]:
-    """The databases that a restore has put aside, oldest first."""
+    """The databases that a restore has put aside, oldest first; one of another name is somebody's own."""
+    start = beside(database, "_before_", 14)
     rows = connection.execute(
-        "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY datname", [f"{database}_before_"]
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY datname", [start]
     ).fetchall()
-    return [str(row[0]) for row in rows]
+    return [str(row[0]) for row in rows if _STAMP.fullmatch(str(row[0]).removeprefix(start))]
 
 
 def switch(connection: Connection, database: str, restored: str) -> str:
@@ -62,7 +79,7 @@ def switch(connection: Connection, database: str, restored: str) -> str:
     Raises:
         Fault: sessions did not end.
     """
-    old = f"{database}_before_{state.now():%Y%m%d%H%M%S}"
+    old = beside(database, f"_before_{state.now():%Y%m%d%H%M%S}")
     with live.connect("postgres") as helper:
         for attempt in range(10):
             try:
