@@ -98,9 +98,11 @@ class Builder:
             made = [self.part(name, part) for part in ("rootfs", "python", "go") if recipe.part(part)]
             return any(made)
         if docker.images_present([self.recipes.reference(name)]):
+            self._tag(recipe)
             return False
         with self._lock(name):
             if docker.images_present([self.recipes.reference(name)]):
+                self._tag(recipe)
                 return False
             image = recipe.part("image")
             own_base = [image["base"]] if image.get("base") and name not in self.bases else []
@@ -342,9 +344,13 @@ class Builder:
             )
         if preload:
             self._preload(recipe.name, stage, reference, preload, log)
-        for tag in image.get("tags") or []:
-            docker.docker("tag", reference, str(tag))
+        self._tag(recipe)
         self.say(f"{recipe.name}: image ready after {seconds(start)}")
+
+    def _tag(self, recipe: Recipe) -> None:
+        """Give an image the names under which others know it: a run may have been cut off before, or another version have them now."""
+        for tag in recipe.part("image").get("tags") or []:
+            docker.docker("tag", self.recipes.reference(recipe.name), str(tag))
 
     def tags(self, name: str) -> list[str]:
         """The references under which others know an image: those its recipe lists, else its own."""

@@ -99,6 +99,30 @@ def lifetime(certificate: str, now: datetime) -> tuple[float, float, list[str]] 
     return (end - now) / day, (end - read.not_valid_before_utc) / day, list(names)
 
 
+def made_here(certificate: str) -> bool:
+    """Whether an authority is one that `keep` made, which may make another in its place; one of the user's own is never given up."""
+    try:
+        read = x509.load_pem_x509_certificate(certificate.encode())
+        names = _domains(read) or []
+        called = str(read.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+    except (ValueError, IndexError):
+        return False
+    return len(names) == 1 and called.startswith(_called(names[0])[:64])
+
+
+def _called(domain: str) -> str:
+    return f"{domain} private CA "
+
+
+def _domains(authority: x509.Certificate) -> list[str] | None:
+    """For what it may sign; None where it has no limits."""
+    try:
+        allowed = authority.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees or []
+    except x509.ExtensionNotFound:
+        return None
+    return [str(item.value) for item in allowed if isinstance(item, x509.DNSName)]
+
+
 def _authority_misfit(pair: Pair | None, domain: str, now: datetime) -> str:
     """Why an authority cannot be used; empty when it can."""
     if pair is None:
@@ -108,13 +132,12 @@ def _authority_misfit(pair: Pair | None, domain: str, now: datetime) -> str:
         return "it could not be read"
     if left(pair.certificate, now) <= 0:
         return "it has expired"
-    try:
-        allowed = read.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees or []
-        names = [str(item.value) for item in allowed if isinstance(item, x509.DNSName)]
-    except x509.ExtensionNotFound:
-        # One of the user's own may sign for whatever it likes.
+    names = _domains(read)
+    # One of the user's own may sign for whatever it likes, or for all below a parent's name.
+    if names is None or domain in names:
         return ""
-    return "" if domain in names else f"it is for {', '.join(names)}"
+    wide = not made_here(pair.certificate) and any(domain.endswith(f".{name.lstrip('.')}") for name in names)
+    return "" if wide else f"it is for {', '.join(names)}"
 
 
 def _leaf_misfit(pair: Pair | None, authority: Pair, hosts: Sequence[str], now: datetime, renew_percent: int) -> str:
@@ -150,7 +173,7 @@ def _read(pair: Pair) -> x509.Certificate | None:
 
 def _new_authority(domain: str, now: datetime) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{domain} private CA {now:%Y-%m-%d}"[:64])])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{_called(domain)}{now:%Y-%m-%d}"[:64])])
     made = (
         _builder(name, name, key, now, AUTHORITY_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

@@ -100,6 +100,12 @@ def good_until(text: str, wanted: Wanted, now: datetime) -> datetime | None:
     return ends if ends - now > (ends - begins) / 2 else None
 
 
+def is_ours(text: str) -> bool:
+    """Whether a file may be written over: one that we made, or an empty one."""
+    noted = [item.get("name") for item in loaded(text).get("extensions") or [] if isinstance(item, dict)]
+    return EXTENSION in noted or not text.strip()
+
+
 def authority(text: str, context: str = "") -> str:
     """The certificate authority, as the file writes it, of the cluster that a kubeconfig leads to; empty when it names none.
 

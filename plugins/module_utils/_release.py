@@ -25,7 +25,7 @@ from ._health import add_logs, read_events
 from ._judge import BROKEN, READY, Check, Judge, Snapshot, brief
 from ._objects import Object
 from ._plan import CHANGE, CREATE, SAME, Inventory, Step
-from ._record import Records, Summary, newest, number_of, status_of
+from ._record import Records, Summary, newest, number_of, status_of, summary_of
 from ._stage import Component
 
 START, SMOKE, APPLY, REST, PRUNE = "start", "smoke", "apply", "rest", "prune"
@@ -713,8 +713,8 @@ class Release:
         self._answer.running = number_of(last)
         if self._unrecorded(last):
             self._answer.running = self._answer.release = self._record("applied")
-        # A release that was never judged healthy is judged by this run.
-        elif status_of(last) != "healthy":
+        # A release that was never judged healthy is judged by this run, if that looks at all that it touched.
+        elif status_of(last) != "healthy" and self._covers(last):
             self._answer.release = number_of(last)
 
     def _unrecorded(self, last: Object) -> bool:
@@ -723,6 +723,11 @@ class Release:
             item.component: item.objects for item in self._records.components(self._records.read(number_of(last)))
         }
         return any(recorded.get(item.component, item.objects) != item.objects for item in self._released())
+
+    def _covers(self, last: Object) -> bool:
+        """Whether this run stages whatever a release staged."""
+        touched = summary_of(self._records.read(number_of(last)) or {}).get("components") or []
+        return set(touched) <= {item.component for item in self._staged}
 
     def _record(self, status: str, reason: str = "") -> int:
         progress = self._answer.progress

@@ -18,6 +18,7 @@ from . import _objects as objects
 from . import _secrets
 from ._api import Api
 from ._errors import ApiError, PlatformError, Refused
+from ._objects import Object
 from ._secrets import literal
 
 ANNOTATION = "twisterlab.io/rotation"
@@ -133,6 +134,11 @@ class Book:
                 f"Secret/{_secrets.SECRET_NAME} was written by somebody else meanwhile: run the same command again, it goes on."
             ) from error
         self.values = _secrets.decode(self._live.get("data"))
+
+
+def waiting(live: Object | None) -> set[str]:
+    """The keys of the Secret whose turn has not ended: a release must not give them another value, as no server would be told of it."""
+    return set(State(**json.loads(objects.notes(live or {}).get(ANNOTATION) or "{}")).todo)
 
 
 def plan(

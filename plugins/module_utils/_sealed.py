@@ -171,6 +171,14 @@ def _certificate(found: Sealed, component: str, name: str, given: Mapping[str, A
         int(given["days"]),
         int(given["renew_percent"]),
     )
+    held = _secrets.decode((signer or {}).get("data"))
+    there = held.get(CERTIFICATE, "")
+    # Its key may stand nowhere else.
+    if any(held.values()) and there != kept.authority.certificate and not certificates.made_here(there):
+        raise Refused(
+            f"Secret/{given['authority']} holds an authority that was not made here and cannot be used ({kept.made[0].partition(': ')[2]}): put one there "
+            f"that may sign for {given['domain']}, with its key unencrypted, or keep a copy and delete the Secret, and one is made."
+        )
     found.authorities[given["authority"]] = kept.authority.certificate
     wanted = {
         given["authority"]: (signer, {CERTIFICATE: kept.authority.certificate, KEY: kept.authority.key}),

@@ -14,6 +14,9 @@ from ._errors import ApiError, PlatformError, Refused
 from ._objects import Object
 from ._secrets import Declaration, Resolution
 
+#: With which data is encrypted: what was written with the one in use cannot be read with another.
+OPENS = {"backup_repository_password": "every backup", "grafana_secret_key": "what Grafana's database encrypts"}
+
 
 @dataclass
 class Vault:
@@ -62,10 +65,22 @@ def decide(
             f"{_secrets.SECRET_NAME} {' '.join(f'{key}={value}' for key, value in objects.OURS.items())}'."
         )
     before = _secrets.decode((live or {}).get("data"))
+    # Those that wait get their new value by the rotation, each in its turn.
+    later = {key for key in _rotation.waiting(live) if supplied.get(key) not in (None, "", before.get(key))}
+    supplied = {key: value for key, value in supplied.items() if key not in later}
     resolution = _secrets.resolve(declarations, before, supplied, _secrets.random_text(secrets.choice))
     vault = Vault(live, resolution)
+    vault.warnings += [
+        f"The supplied value of {key} waits for its turn in a rotation: playbooks/rotate_secrets.yml goes on with it."
+        for key in sorted(later)
+    ]
     own = {item.name for item in declarations if item.generated}
     for key in resolution.changed:
+        if supplied.get(key) and key in OPENS.keys() & own:
+            raise Refused(
+                f"The supplied value of {key} is not the one in use, which alone opens {OPENS[key]}: supply the one in use. If it must be another, "
+                f"keep the present one outside the cluster, remove {key} with 'kubectl -n {namespace} edit secret {_secrets.SECRET_NAME}', and run again."
+            )
         if supplied.get(key) and key in _rotation.KEPT & own:
             raise Refused(
                 f"The supplied value of {key} is not the one in use, and a server keeps that in its own data: "

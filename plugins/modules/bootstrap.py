@@ -21,7 +21,7 @@ options:
     type: str
     required: true
   dest:
-    description: File to which the kubeconfig is written.
+    description: File to which the kubeconfig is written. One that was not made by this module is refused.
     type: path
     required: true
   token_hours:
@@ -125,6 +125,19 @@ def read(path: Path) -> str | None:
         ) from error
 
 
+def check_dest(path: Path) -> None:
+    """Refuse a file that is somebody else's, before anything is touched: it would be written over.
+
+    Raises:
+        Refused: with what to write.
+    """
+    text = read(path)
+    if text is not None and not _kubeconfig.is_ours(text):
+        raise Refused(
+            f"{path} was not made by playbooks/bootstrap.yml and would be written over: set bootstrap_kubeconfig to another file, or remove it."
+        )
+
+
 def write(path: Path, text: str) -> None:
     """Put the file in place at once, readable by its owner alone; the folder is made when it is missing."""
     try:
@@ -183,6 +196,7 @@ def main() -> None:
             msg=f"bootstrap_token_hours is {params['token_hours']:g}, and a token lives at least 10 minutes: write 0.2 or more."
         )
     try:
+        check_dest(Path(params["dest"]))
         cluster = _kube.Cluster(params)
         staged = [_stage.Component(**item) for item in params["staged"]]
         done = _bootstrap.Bootstrap(cluster, params["namespace"], staged, module.check_mode).run()

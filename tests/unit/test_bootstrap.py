@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from ansible_collections.twisterlab.platform.plugins.module_utils import _bootstrap, _kubeconfig
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, PlatformError, Refused
 from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
+from ansible_collections.twisterlab.platform.plugins.modules import bootstrap
 from kube_fake import NAMESPACE, FakeCluster, manifest, namespace
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -218,3 +220,16 @@ def test_the_place_is_that_of_the_credentials(tmp_path: Any) -> None:
     assert found == _kubeconfig.Place("https://x", {"certificate-authority-data": "Q0E="})
     named = SimpleNamespace(host="https://x", verify_ssl=False, ssl_ca_cert=None, tls_server_name="y")
     assert _bootstrap.place(named).rest == {"insecure-skip-tls-verify": True, "tls-server-name": "y"}
+
+
+def test_a_kubeconfig_of_somebody_else_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    bootstrap.check_dest(path)
+    for mine in ("", _kubeconfig.made(WANTED, "a.b.c")):
+        path.write_text(mine, encoding="utf-8")
+        bootstrap.check_dest(path)
+    for theirs in ("apiVersion: v1\nkind: Config\nusers: [{name: admin, user: {token: t}}]\n", "notes\n"):
+        path.write_text(theirs, encoding="utf-8")
+        with pytest.raises(Refused, match="was not made by playbooks/bootstrap.yml and would be written over"):
+            bootstrap.check_dest(path)
+        assert path.read_text(encoding="utf-8") == theirs

@@ -308,3 +308,20 @@ def test_mirrors_in_the_old_form(tmp_path: Path) -> None:
 
 def test_another_distribution_leaves_the_mirrors_to_the_tool(tmp_path: Path) -> None:
     assert debian(tmp_path, "ubuntu", **{"sources.list": "deb http://archive.example/ubuntu noble main\n"}) == []
+
+
+def test_an_image_that_is_there_gets_the_names_that_a_killed_run_did_not_give_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "pause", "version: '1'\nimage: {tags: [registry.example/pause:1]}\n", Dockerfile="FROM scratch\n")
+    builder = _build.Builder(Recipes(tmp_path), tmp_path / "cache", lambda line: None)
+    reference = builder.recipes.reference("pause")
+    called: list[tuple[str, ...]] = []
+
+    def docker(*words: str, **_options: object) -> str:
+        called.append(words)
+        return reference
+
+    monkeypatch.setattr(_build.docker, "docker", docker)
+    assert builder.build("pause") is False
+    assert ("tag", reference, "registry.example/pause:1") in called

@@ -692,3 +692,27 @@ def test_kinds_are_addressed() -> None:
     assert _kinds.POD.path("n", "p", "log") == "/api/v1/namespaces/n/pods/p/log"
     assert _kinds.NODE.path() == "/api/v1/nodes"
     assert _kinds.NAMESPACE.path(None, "n") == "/api/v1/namespaces/n"
+
+
+@pytest.mark.parametrize("key", ["backup_repository_password", "grafana_secret_key"])
+def test_a_key_that_opens_data_is_not_lost_to_a_supplied_value(key: str) -> None:
+    run = Run()
+    parts = [*staged(), Component("backup", [], [{"name": key, "generated": {"length": 48}}])]
+    run(parts)
+    before = run.live("Secret", "twisterlab-secrets")["data"][key]
+    with pytest.raises(Refused, match=f"The supplied value of {key} is not the one in use, which alone opens"):
+        run(parts, supplied={key: "another one of the user"})
+    assert run.live("Secret", "twisterlab-secrets")["data"][key] == before
+    del run.live("Secret", "twisterlab-secrets")["data"][key]
+    run(parts, supplied={key: "another one of the user"})
+    assert "another one" in _secrets.decode(run.live("Secret", "twisterlab-secrets")["data"])[key]
+
+
+def test_a_run_of_one_tier_does_not_call_a_failed_release_of_all_healthy() -> None:
+    run = Run()
+    run(staged())
+    run.finish("failed")
+    only = [item for item in staged() if item.component == "postgres"]
+    answer = run(only)
+    assert (answer.release, answer.running) == (0, 1)
+    assert run(staged()).release == 1

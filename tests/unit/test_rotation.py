@@ -7,14 +7,16 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
 from ansible_collections.twisterlab.platform.plugins.module_utils import _rotation as rotation
-from ansible_collections.twisterlab.platform.plugins.module_utils import _secrets
+from ansible_collections.twisterlab.platform.plugins.module_utils import _secrets, _vault
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import (
     ApiError,
     LeaseLost,
     PlatformError,
     Refused,
 )
+from ansible_collections.twisterlab.platform.plugins.module_utils._secrets import Declaration
 
 
 class Cluster:
@@ -206,3 +208,34 @@ def test_a_step_that_outlives_its_playbook_writes_nothing_more() -> None:
 def test_postgres_refuses_a_nul() -> None:
     with pytest.raises(Refused, match="NUL"):
         _secrets.literal("a\0b")
+
+
+def test_two_supplied_values_take_turns_and_no_release_anticipates_the_second() -> None:
+    old = {"redis_password": "r" * 32, "mcp_token": "m" * 48, "grafana_admin_password": "g" * 32}
+    cluster, server = Cluster({**old, "mcp_token_previous": "m" * 48}), Server("g" * 32)
+    cluster.live["metadata"]["labels"] = objects.OURS
+    supplied = {key: f"my own {key} of today" for key in old}
+    keys = [Declaration(key, generated=32) for key in old]
+    keys.append(Declaration("mcp_token_previous", initial="{mcp_token}"))
+
+    def release() -> None:
+        """As a release between two steps does it."""
+        found = _vault.decide(cluster, "n", keys, supplied)  # type: ignore[arg-type]
+        _vault.write(cluster, "n", found, keys, supplied)  # type: ignore[arg-type]
+
+    todo, _left, _resumed = rotation.plan(cluster.book(), [], supplied, dry_run=False)
+    assert todo == ["redis_password", "mcp_token", "grafana_admin_password"]
+    rotation.begin(cluster.book(), "redis_password", supplied, chooser(), Server("r" * 32))
+    release()
+    assert cluster.values["redis_password"] == supplied["redis_password"]
+    # Neither is in use before its turn: the agents would refuse the old token, and Grafana would not know the new password.
+    assert {key: cluster.values[key] for key in todo[1:]} == {key: old[key] for key in todo[1:]}
+    rotation.finish(cluster.book(), "redis_password", Server("r" * 32))
+    rotation.begin(cluster.book(), "mcp_token", supplied, chooser(), rotation.Nobody())
+    release()
+    assert cluster.values["mcp_token_previous"] == "m" * 48
+    rotation.finish(cluster.book(), "mcp_token", rotation.Nobody())
+    rotation.begin(cluster.book(), "grafana_admin_password", supplied, chooser(), server)
+    release()
+    rotation.finish(cluster.book(), "grafana_admin_password", server)
+    assert {key: cluster.values[key] for key in old} == supplied

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import base64
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from ansible_collections.twisterlab.platform.plugins.module_utils import _certificates as certificates
 from ansible_collections.twisterlab.platform.plugins.module_utils import _destroy, _sealed, _secrets
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import Refused
 from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from kube_fake import NAMESPACE, FakeCluster, manifest, namespace
 from test_release import ME, Run
 
@@ -182,3 +186,62 @@ def test_what_is_no_declaration_is_refused(declared: dict[str, Any]) -> None:
 def test_the_fake_is_not_needed_for_good_ones() -> None:
     _sealed.check([CERTIFICATE, AUTH, {"name": "mine", "existing": ["tls.crt"]}])
     assert _sealed.decide(FakeCluster(), NAMESPACE, [], {}, FakeCluster().now()).writes == []
+
+
+def own_authority(expired: bool = False, locked: bool = False, name: str = "local") -> dict[str, str]:
+    """An authority as a company has it, for all names below one."""
+    now = datetime.now(UTC) - timedelta(days=20 if expired else 0)
+    key = ec.generate_private_key(ec.SECP256R1())
+    called = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Company")])
+    made = (
+        certificates._builder(called, called, key, now, 10 if expired else 3650)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.NameConstraints([x509.DNSName(name)], None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    lock = serialization.BestAvailableEncryption(b"word") if locked else serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
+    return {"tls.crt": made.public_bytes(serialization.Encoding.PEM).decode(), "tls.key": private.decode()}
+
+
+def given(run: Run, held: dict[str, str]) -> None:
+    secret = manifest("Secret", "twisterlab-ca", "ingress", data=_secrets.encode(held))
+    run.cluster.put({**secret, "type": "kubernetes.io/tls"})
+
+
+def test_an_authority_of_ones_own_signs_below_its_name_and_stays() -> None:
+    run = Run()
+    run(edge())
+    held = own_authority()
+    given(run, held)
+    run(edge(CERTIFICATE))
+    assert values(run, "twisterlab-ca") == held
+    assert values(run, "twisterlab-tls")["ca.crt"] == held["tls.crt"]
+
+
+@pytest.mark.parametrize(
+    ("held", "why"),
+    [
+        (own_authority(expired=True), "it has expired"),
+        (own_authority(locked=True), "it could not be read"),
+        (own_authority(name="company.example"), "it is for company.example"),
+        ({"tls.key": own_authority()["tls.key"]}, "there was none"),
+    ],
+)
+def test_an_authority_of_ones_own_is_never_written_over(held: dict[str, str], why: str) -> None:
+    run = Run()
+    run(edge())
+    given(run, held)
+    with pytest.raises(Refused, match=f"holds an authority that was not made here and cannot be used \\({why}"):
+        run(edge(CERTIFICATE))
+    assert values(run, "twisterlab-ca") == held
+
+
+@pytest.mark.parametrize("domain", ["lab.local", f"{'long.' * 12}lab.local"])
+def test_an_authority_made_here_is_made_anew_for_another_domain(domain: str) -> None:
+    run = Run()
+    run(edge({**CERTIFICATE, "certificate": {**CERTIFICATE["certificate"], "domain": domain, "hosts": [domain]}}))
+    before = values(run, "twisterlab-ca")
+    other = {**CERTIFICATE["certificate"], "domain": f"x.{domain}", "hosts": [f"x.{domain}"]}
+    run(edge({**CERTIFICATE, "certificate": other}))
+    assert values(run, "twisterlab-ca") != before
