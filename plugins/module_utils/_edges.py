@@ -237,10 +237,16 @@ class _Maker:
         parts = host.rstrip(".").split(".")
         return [_namespaced(parts[1])] if len(parts) >= 3 and parts[2] == "svc" else []
 
+    def _short(self, host: str) -> str:
+        """A Service of ours by the name it has in its namespace; `<service>.<namespace>.svc...` is the same one."""
+        parts = host.rstrip(".").split(".")
+        ours = parts[0] in TIER_OF and parts[1:2] == [self.namespace] and parts[2:3] in ([], ["svc"])
+        return parts[0] if ours else host
+
     def _by_url(self, source: str, url: str, why: str) -> None:
         """An edge to whatever a URL names: a tier by its Service, or somebody outside."""
         parts = urlsplit(url if "//" in url else f"//{url}")
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        host, port = self._short(parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
         if host in TIER_OF:
             # One that does not run here gets no edge.
             self._add(source, TIER_OF[host], why)

@@ -319,6 +319,16 @@ def _env(path: str, value: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
+def _agents(path: str, value: Mapping[str, Any]) -> Iterator[str]:
+    tier = path.rpartition(".")[0]
+    for name, item in value.items():
+        if item is not None and _CREDENTIALS.search(str(item)):
+            yield (
+                f"{path}.{name} holds a password, and {path} is public; "
+                f"write {tier}: {{secret_env: {{AGENTS: agents}}}} and give agents, the JSON of all its peers, in twisterlab_secrets, from a vault."
+            )
+
+
 def _secret_env(path: str, value: Mapping[str, Any]) -> Iterator[str]:
     for name, item in value.items():
         if not _ENV_NAME.fullmatch(str(name)):
@@ -498,6 +508,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r".*\.image", image_reference),
         (r".*\.env", _env),
         (r".*\.secret_env", _secret_env),
+        (r"twisterlab_mcp_(orchestrator|monitoring)\.agents", _agents),
         (r"twisterlab_network_policies\.(egress|ingress)", _declared),
         (r"twisterlab_network_policies\..*_namespaces", _namespaces),
         (r"twisterlab_network_policies\..*_namespace", _any_namespace),
@@ -512,6 +523,8 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[str, Any], Iterator[str]]], ...] 
         (r"twisterlab_ingress\.gateway\..*_section", _name),
         (r"twisterlab_ingress\.gateway\..*_port", _between(1, 65535)),
         (r"twisterlab_ingress\.prometheus_user", _account),
+        # It is renewed at night, and an alert needs three nights to come.
+        (r"twisterlab_ingress\.certificate_days", _between(5, 3650)),
         (r"twisterlab_ingress\.renew_percent", _between(5, 90)),
         (r"twisterlab_ingress\.body_megabytes", _between(1, 10240)),
         (r"twisterlab_ingress\.acme_email", _optional_mail),

@@ -285,6 +285,7 @@ def test_agents_and_monitoring(run_program, api_environment, redis_server):
     routed = orchestrator.client.post("/api/v1/route", json={"agent": "api", "path": "/health"}).json()
     assert (routed["status"], routed["body"]["service"]) == (200, "api")
     assert orchestrator.client.post("/api/v1/route", json={"agent": "gone", "path": "/health"}).status_code == 503
+    assert ("twisterlab_dependency_up", (("dependency", "gone"),)) not in samples(orchestrator.client)
     assert orchestrator.client.post("/api/v1/route", json={"agent": "x", "path": "/health"}).status_code == 404
     assert orchestrator.client.post("/api/v1/route", json={"agent": "api", "path": "//evil/x"}).status_code == 422
     assert orchestrator.client.post("/api/v1/route", json={"agent": "api", "path": "@evil/x"}).status_code == 422

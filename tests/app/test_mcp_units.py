@@ -18,9 +18,9 @@ from twisterlab_app.mcp_stdio import encode, parse
 from twisterlab_app.mcp_tools import ToolBox
 from twisterlab_app.mcp_webui import toolkit
 from twisterlab_app.mcp_wire import Lines
-from twisterlab_app.peers import PeerClient
+from twisterlab_app.peers import PARALLEL, PeerClient
 from twisterlab_app.redaction import Redactor
-from twisterlab_app.settings import load
+from twisterlab_app.settings import Peer, load, parse_peers
 
 
 def cut(limit: int, *chunks: bytes) -> list[bytes | None]:
@@ -177,3 +177,55 @@ def test_secrets_in_answers_are_masked():
 
     result = asyncio.run(session())
     assert result.is_error and "***: Extra inputs" in result.content[0].text and secret not in result.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://bot:hunter2@127.0.0.1:9/x", "http://127.0.0.1:9/x"),
+        ("http://hunter2@[::1]:9", "http://[::1]:9"),
+        ("http://127.0.0.1:9", "http://127.0.0.1:9"),
+    ],
+)
+def test_the_address_of_a_peer_is_shown_without_credentials(url, shown):
+    (peer,) = parse_peers(json.dumps({"crm": url}))
+
+    async def session():
+        async with PeerClient() as peers:
+            return await peers.health(peer)
+
+    found = asyncio.run(session())
+    assert found.url == shown and "hunter2" not in found.model_dump_json()
+
+
+@pytest.mark.parametrize("asks", ["call", "health"])
+def test_a_healthy_peer_is_healthy_while_others_are_slow(asks):
+    silent = asyncio.Event()
+
+    async def hangs(_reader, _writer):
+        await silent.wait()
+
+    async def answers(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async def session():
+        servers = [await asyncio.start_server(way, "127.0.0.1", 0) for way in (hangs, answers)]
+        slow, good = (
+            Peer(name, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            for name, server in zip(("slow", "good"), servers, strict=True)
+        )
+        async with PeerClient() as peers:
+            ask = peers.health if asks == "health" else lambda peer: peers.call(peer, "GET", "/")
+            busy = [asyncio.ensure_future(ask(slow)) for _number in range(PARALLEL)]
+            await asyncio.sleep(0.2)
+            found = await peers.health(good)
+            for task in busy:
+                task.cancel()
+            await asyncio.gather(*busy, return_exceptions=True)
+        silent.set()
+        return found
+
+    found = asyncio.run(session())
+    assert found.healthy and found.seconds < 1, found

@@ -106,6 +106,19 @@ def test_prometheus_has_no_name_where_nobody_asks_for_its_password(rendered: Pat
     assert not [spec for spec in routes if "prometheus" in json.dumps(spec)]
 
 
+def test_an_alert_on_an_absent_series_is_about_what_is_scraped(rendered: Path) -> None:
+    for folder in sorted(rendered.glob("*/prometheus")):
+        text = (folder / "configmap-prometheus-config.yaml").read_text(encoding="utf-8")
+        rules = [value for name, value in yaml.safe_load(text)["data"].items() if name.startswith("rules-")]
+        asked = set(re.findall(r'absent\(up\{job="([^"]+)"\}\)', "".join(rules)))
+        scraped = {
+            metadata["labels"]["app.kubernetes.io/name"]
+            for _name, metadata, _spec in _pods(_objects(folder.parent))
+            if (metadata.get("annotations") or {}).get("prometheus.io/scrape") == "true"
+        }
+        assert asked <= scraped, folder
+
+
 def test_every_route_is_of_one_listener_and_http_only_leads_away(rendered: Path) -> None:
     found = _objects(rendered / "gateway")
     (gateway,) = [item for item in found if item["kind"] == "Gateway"]
@@ -115,6 +128,20 @@ def test_every_route_is_of_one_listener_and_http_only_leads_away(rendered: Path)
         plain = protocols[parent["sectionName"]] == "HTTP"
         assert [item["type"] for item in rule["filters"]] == ["RequestRedirect" if plain else "ResponseHeaderModifier"]
         assert ("backendRefs" in rule) is not plain
+
+
+@pytest.mark.parametrize(("name", "off"), [("defaults", []), ("changed", ["mcp-monitoring"]), ("external", [])])
+def test_an_agent_that_is_switched_off_is_not_called_inactive(name: str, off: list[str], rendered: Path) -> None:
+    text = (rendered / name / "prometheus" / "configmap-prometheus-config.yaml").read_text(encoding="utf-8")
+    jobs = yaml.safe_load(yaml.safe_load(text)["data"]["prometheus.yml"])["scrape_configs"]
+    (job,) = [item for item in jobs if item["job_name"] == "pods"]
+    dropped = [
+        agent
+        for agent in ("mcp-orchestrator", "mcp-monitoring", "crm")
+        for rule in job.get("metric_relabel_configs", [])
+        if re.fullmatch(rule["regex"], f"twisterlab_agent_active;{agent}") and rule["action"] == "drop"
+    ]
+    assert dropped == off
 
 
 def test_pods_are_restricted(objects: list[dict[str, Any]]) -> None:

@@ -128,6 +128,26 @@ def test_peers_of_the_agents() -> None:
     assert edge.why == "MONITORING_URL"
 
 
+@pytest.mark.parametrize("suffix", ["", ".shop", ".shop.svc", ".shop.svc.cluster.local", ".shop.svc.cluster.local."])
+def test_a_tier_by_any_of_its_names(suffix: str) -> None:
+    found = network(
+        grafana={"prometheus_url": f"http://prometheus{suffix}:9090"},
+        mcp_monitoring={"agents": {"api": f"http://twisterlab-api{suffix}:8000"}},
+        api={"port": 9000},
+    )
+    assert edges(found, source="grafana") == {"grafana -> prometheus:9090", "grafana -> dns:53"}
+    assert "grafana -> prometheus:9090" in edges(found, target="prometheus")
+    assert {edge.target for edge in found.edges if edge.source == "mcp-monitoring"} <= {*found.tiers, "dns"}
+
+
+def test_a_service_of_the_same_name_in_another_namespace_is_no_tier() -> None:
+    found = network(grafana={"prometheus_url": "http://prometheus.other.svc:9090"})
+    assert "grafana -> prometheus:9090" not in edges(found)
+    assert found.peers["prometheus.other.svc:9090"].to == (
+        {"namespaceSelector": {"matchLabels": {_edges.NAMESPACE_LABEL: "other"}}},
+    )
+
+
 def test_scrape_targets_and_another_prometheus() -> None:
     found = network(
         targets={"ingress": "traefik.ingress-nginx.svc:8082", "certs": "certs.example:9402"},

@@ -20,7 +20,7 @@ def heartbeats(settings: Settings, name: str, kind: str, client: PeerClient) -> 
     content = {"name": name, "kind": kind, "version": __version__, "instance": settings.instance}
 
     async def beat() -> None:
-        answer = await client.call(api, "POST", PATH, content, seconds=5.0)
+        answer = await client.call(api, "POST", PATH, content, seconds=5.0, waits=False)
         if answer.status != 200:
             raise DependencyError("api", f"the heartbeat was answered {answer.status}")
 

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 from prometheus_client import Counter
@@ -59,6 +61,7 @@ class PeerClient:
     def __init__(self) -> None:
         self._client = httpx2.AsyncClient(timeout=CALL_SECONDS, follow_redirects=False, trust_env=False)
         self._slots = asyncio.Semaphore(PARALLEL)
+        self._checks = asyncio.Semaphore(PARALLEL)
 
     async def __aenter__(self) -> PeerClient:
         """Start."""
@@ -78,8 +81,12 @@ class PeerClient:
         body: Any = None,
         seconds: float = CALL_SECONDS,
         authorization: str | None = None,
+        waits: bool = True,
     ) -> PeerAnswer:
-        """Send one request and return the answer, whatever its status; DependencyError when there is none."""
+        """Send one request and return the answer, whatever its status; DependencyError when there is none.
+
+        ``waits`` False: not behind the requests in flight, which say nothing about this peer.
+        """
         started = time.perf_counter()
         content = None if body is None else json.dumps(body).encode()
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if content is not None else {})
@@ -90,7 +97,7 @@ class PeerClient:
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._slots,
+                self._slots if waits else contextlib.nullcontext(),
                 self._client.stream(method, peer.url + path, content=content, headers=headers) as answer,
             ):
                 data = bytearray()
@@ -120,24 +127,31 @@ class PeerClient:
 
     async def health(self, peer: Peer, path: str | None = None) -> PeerHealth:
         """Ask one peer for its health now; 2xx is healthy."""
-        started = time.perf_counter()
-        status: int | None = None
-        reason: str | None = None
-        try:
-            answer = await self.call(peer, "GET", path or peer.health_path, seconds=CHECK_SECONDS)
-            status = answer.status
-            if not 200 <= answer.status < 300:
-                reason = f"answered {answer.status}{_said(answer.body)}"
-        except DependencyError as error:
-            reason = error.reason
+        async with self._checks:  # what it takes to get here is not the peer's time
+            started = time.perf_counter()
+            status: int | None = None
+            reason: str | None = None
+            try:
+                answer = await self.call(peer, "GET", path or peer.health_path, seconds=CHECK_SECONDS, waits=False)
+                status = answer.status
+                if not 200 <= answer.status < 300:
+                    reason = f"answered {answer.status}{_said(answer.body)}"
+            except DependencyError as error:
+                reason = error.reason
         took = round(time.perf_counter() - started, 4)
         return PeerHealth(
-            name=peer.name, url=peer.url, healthy=reason is None, status=status, seconds=took, reason=reason
+            name=peer.name, url=_shown(peer.url), healthy=reason is None, status=status, seconds=took, reason=reason
         )
 
     async def healths(self, peers: Iterable[Peer]) -> list[PeerHealth]:
         """Ask all peers at once."""
         return list(await asyncio.gather(*(self.health(peer) for peer in peers)))
+
+
+def _shown(url: str) -> str:
+    """Return a URL without the credentials that only the peer itself may see."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _said(body: Any) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI, Request
@@ -68,7 +68,7 @@ class Readiness:
         return result
 
 
-def _answers(app: FastAPI, redact: Redactor) -> None:
+def _answers(app: FastAPI, redact: Redactor, checked: Collection[str]) -> None:
     """Install the error answers: a reason in every one of them, a secret in none."""
 
     @app.exception_handler(DependencyError)
@@ -76,7 +76,8 @@ def _answers(app: FastAPI, redact: Redactor) -> None:
         if not isinstance(error, DependencyError):  # the framework's signature is wider than what it passes
             raise error
         log.warning("dependency failed", extra={"dependency": error.dependency, "reason": error.reason})
-        metrics.DEPENDENCY_UP.labels(error.dependency).set(0)
+        if error.dependency in checked:  # nothing would ever set another one back to 1
+            metrics.DEPENDENCY_UP.labels(error.dependency).set(0)
         content = {"detail": redact(str(error)), "dependency": error.dependency}
         return JSONResponse(content, 503, headers={"Retry-After": "5"})
 
@@ -108,7 +109,7 @@ def build_service(
     app = FastAPI(title=title, version=__version__, lifespan=lifespan, license_info={"name": "MIT"})
     app.add_middleware(ObservedService)
     metrics.announce(settings.component)
-    _answers(app, redact)
+    _answers(app, redact, checks)
     readiness = Readiness(checks)
 
     @app.get("/", tags=["service"])

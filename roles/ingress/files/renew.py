@@ -23,6 +23,8 @@ import _certificates as certificates
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 #: How often the API server is asked, each time a second later.
 TURNS = 8
+#: It runs once a night, and the alert comes after three that failed: this many nights before the end at the latest.
+NIGHTS = 4
 
 
 class Secrets:
@@ -70,6 +72,11 @@ def pair(secret: dict[str, Any]) -> certificates.Pair:
     return certificates.Pair(data["tls.crt"], data["tls.key"])
 
 
+def renew_percent(days: int, given: int) -> int:
+    """The share of its lifetime at which a certificate is renewed: what is given, unless that is less than the nights it takes."""
+    return max(given, min(100, -(-100 * NIGHTS // days)))
+
+
 def main(given: dict[str, Any]) -> str:
     """Renew if it is time; say what was done."""
     secrets = Secrets(given["namespace"])
@@ -83,7 +90,7 @@ def main(given: dict[str, Any]) -> str:
         signer,
         pair(served),
         int(given["days"]),
-        int(given["renew_percent"]),
+        renew_percent(int(given["days"]), int(given["renew_percent"])),
     )
     if kept.authority != signer:
         # Whoever trusts the old one must be told of the new one, so a person makes it.
