@@ -88,10 +88,10 @@ def look(cluster: _kube.Cluster, namespace: str, timeout: float) -> list[Check]:
     if cron is None:
         gone = _record.lost(cluster, namespace, (kinds.CRON_JOB.name,), [])
         reason = gone or "there is no CronJob backup, and the last release has none (twisterlab_backup_enabled)"
-        state = FAILED if gone else SKIPPED
+        verdict = FAILED if gone else SKIPPED
         spent = time.monotonic() - begun
         rest = [Check(name, SKIPPED, reason, spent, backup.TAG) for name in backup.NAMES if name != backup.NEWEST]
-        return [Check(backup.NEWEST, state, reason, spent, backup.TAG), *rest]
+        return [Check(backup.NEWEST, verdict, reason, spent, backup.TAG), *rest]
     try:
         web = _web.Web(cluster, namespace, jobs.NAME, backup.PORT, timeout)
         metrics = backup.parse(web.ask("/metrics").text)

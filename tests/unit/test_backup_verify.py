@@ -13,6 +13,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils._checks import
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import Silent
 from ansible_collections.twisterlab.platform.plugins.module_utils._record import Records, Summary
 from ansible_collections.twisterlab.platform.plugins.module_utils._stage import Component
+from ansible_collections.twisterlab.platform.plugins.module_utils._web import Answer
 from ansible_collections.twisterlab.platform.plugins.modules import backup_verify
 from kube_fake import NAMESPACE, START, FakeCluster, labels, manifest, namespace
 
@@ -187,3 +188,21 @@ def test_a_receiver_that_cannot_be_asked_leaves_nothing_unsaid(monkeypatch: pyte
     found = looked(cluster)
     assert tuple(sorted(found)) == tuple(sorted(backup.NAMES))
     assert {name for name, (state, _told) in found.items() if state == FAILED} == {backup.RECEIVER}
+
+
+def test_what_the_receiver_answers_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Web:
+        """A receiver whose last drill failed."""
+
+        def __init__(self, *_given: object) -> None:
+            """Nothing to reach."""
+
+        def ask(self, path: str) -> Answer:
+            return Answer(200, {}, "twisterlab_backup_drill_success 0\n" if path == "/metrics" else "{}")
+
+    monkeypatch.setattr(backup_verify._web, "Web", Web)
+    cluster = FakeCluster()
+    cluster.put(manifest("CronJob", "backup", "backup"))
+    assert set(looked(cluster)) == set(backup.NAMES)
+    state, told = looked(cluster)["restore drill"]
+    assert (state, "may be worth nothing" in told) == (FAILED, True)
