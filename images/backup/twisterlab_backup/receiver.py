@@ -105,7 +105,11 @@ class Receiver:
         if any(words in said for words in _GONE):
             # what follows does not join on to what is there, which stays for the bases before
             known = state.read(self.settings.state, "wal").get("systems") or {}
-            aside(self.settings, self.system, str(known.get(self.system, "")))
+            if segments(folder):
+                aside(self.settings, self.system, str(known.get(self.system, "")))
+            # pg_receivewal has told the server the place that it asked for, and the slot went back to it: it would be asked for again
+            with live.connect(self.settings.database) as connection:
+                live.drop_slot(connection)
             raise Fault(
                 "The server no longer has the WAL that follows what was received: a new base is needed, run the backup."
             )
