@@ -76,13 +76,17 @@ class Api(Protocol):
         """The server's time in UTC, so that two operators' clocks need not agree."""
 
 
-def known(api: Api, kind: Kind, namespace: str, labels: str, metadata_only: bool = False) -> list[Object]:
-    """The objects of a kind; none where the kind is unknown or may not be listed."""
+def known(
+    api: Api, kind: Kind, namespace: str, labels: str, metadata_only: bool = False, unseen: list[str] | None = None
+) -> list[Object]:
+    """The objects of a kind; none where the kind is unknown or may not be listed, whose name `unseen` then gets."""
     try:
         return api.list(kind, namespace, labels=labels, metadata_only=metadata_only)
     except ApiError as error:
         if error.status not in (403, 404):
             raise
+        if error.status == 403 and unseen is not None:
+            unseen.append(kind.name)
         return []
 
 

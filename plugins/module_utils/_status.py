@@ -12,7 +12,7 @@ from typing import Any
 from . import _backup_job, _health, _sealed
 from . import _kinds as kinds
 from . import _objects as objects
-from ._api import Api, each
+from ._api import Api, each, known
 from ._errors import ApiError
 from ._judge import READY, WAITING, Judge, Snapshot, event_time, overall, ready_instances
 from ._lease import moment_of
@@ -55,9 +55,9 @@ def collect(api: Api, namespace: str, read: Read | None, ask: Ask) -> dict[str, 
     """
     unseen: list[str] = []
     rest: dict[str, Callable[[], Any]] = {
-        "events": lambda: _listed(api, kinds.EVENT, namespace, "", unseen),
+        "events": lambda: known(api, kinds.EVENT, namespace, "", unseen=unseen),
         "records": lambda: newest_record(api, namespace, unseen),
-        "cron_jobs": lambda: _listed(api, kinds.CRON_JOB, namespace, objects.OURS_SELECTOR, unseen),
+        "cron_jobs": lambda: known(api, kinds.CRON_JOB, namespace, objects.OURS_SELECTOR, unseen=unseen),
         "tls": lambda: _certificates(api, namespace, unseen),
     }
     # `read` of the judge makes eight requests at once; the others go beside them.
@@ -96,32 +96,17 @@ def collect(api: Api, namespace: str, read: Read | None, ask: Ask) -> dict[str, 
     return data
 
 
-def _listed(
-    api: Api, kind: kinds.Kind, namespace: str, labels: str, unseen: list[str], metadata_only: bool = False
-) -> list[Object]:
-    """The objects of a kind; none where the server does not know it or, which is then remembered, where they may not be listed."""
-    try:
-        return api.list(kind, namespace, labels=labels, metadata_only=metadata_only)
-    except ApiError as error:
-        if error.status == 403:
-            unseen.append(kind.name)
-        elif error.status != 404:
-            raise
-        return []
-
-
 def newest_record(api: Api, namespace: str, unseen: list[str] | None = None) -> dict[str, Any]:
     """The summary of the last release; empty when there was none or, which `unseen` then says, it may not be read."""
-    forbidden = [] if unseen is None else unseen
-    found = newest(_listed(api, kinds.CONFIG_MAP, namespace, SELECTOR, forbidden, metadata_only=True))
+    found = newest(known(api, kinds.CONFIG_MAP, namespace, SELECTOR, metadata_only=True, unseen=unseen))
     return summary_of(Records(api, namespace).read(number_of(found)) or {}) if found else {}
 
 
 def _certificates(api: Api, namespace: str, unseen: list[str]) -> dict[str, str]:
     """PEM, or why there is none, of the certificate that the edge serves and of our authority, by Secret."""
     forbidden: list[str] = []
-    served = _sealed.served_by(_listed(api, kinds.INGRESS, namespace, objects.OURS_SELECTOR, forbidden))
-    served = served or _sealed.served_by(_listed(api, kinds.GATEWAY, namespace, objects.OURS_SELECTOR, forbidden))
+    served = _sealed.served_by(known(api, kinds.INGRESS, namespace, objects.OURS_SELECTOR, unseen=forbidden))
+    served = served or _sealed.served_by(known(api, kinds.GATEWAY, namespace, objects.OURS_SELECTOR, unseen=forbidden))
     # Most stacks have one of the two, and their roles no right to the other.
     unseen += forbidden if not served else []
     names = [served] if served else []

@@ -118,7 +118,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _kinds 
 from ansible_collections.twisterlab.platform.plugins.module_utils import _objects as objects
 from ansible_collections.twisterlab.platform.plugins.module_utils._api import known
 from ansible_collections.twisterlab.platform.plugins.module_utils._checks import Check
-from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, PlatformError, Refused
+from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError, Refused
 
 
 def sites(ingresses: list[objects.Object]) -> list[_edge.Site]:
@@ -163,23 +163,15 @@ def secret(cluster: _kube.Cluster, name: str, namespace: str) -> dict[str, str]:
     return _secrets.decode((cluster.get(kinds.SECRET, name, namespace) or {}).get("data"))
 
 
-def listed_routes(cluster: _kube.Cluster, namespace: str) -> tuple[list[objects.Object], bool]:
-    """The HTTPRoutes of the stack, and whether they may be listed; none where the cluster has no such kind."""
-    try:
-        return cluster.list(kinds.HTTP_ROUTE, namespace, labels=objects.OURS_SELECTOR), True
-    except ApiError as error:
-        if error.status not in (403, 404):
-            raise
-        return [], error.status == 404
-
-
 def look(module: AnsibleModule) -> list[Check]:
     """Every check; the one of an edge that is not there is skipped."""
     params: dict[str, Any] = module.params
     cluster, namespace = _kube.Cluster(params), str(params["namespace"])
     ingresses = cluster.list(kinds.INGRESS, namespace, labels=objects.OURS_SELECTOR)
     gateways = known(cluster, kinds.GATEWAY, namespace, objects.OURS_SELECTOR)
-    routes, seen = listed_routes(cluster, namespace)
+    unseen: list[str] = []
+    routes = known(cluster, kinds.HTTP_ROUTE, namespace, objects.OURS_SELECTOR, unseen=unseen)
+    seen = not unseen
     wanted = [kinds.INGRESS.name, *([kinds.HTTP_ROUTE.name] if seen else [])]
     gone = _record.lost(cluster, namespace, wanted, ingresses + routes)
     lost = [Check("names", _checks.FAILED, gone, 0.0, _edge.TAG)] if gone else []
