@@ -48,6 +48,12 @@ _SECOND = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 _SNAPSHOT = re.compile(r"latest|[0-9a-f]{4,64}")
 
 
+def settings_of(cron: Object) -> dict[str, str]:
+    """The environment of the program, without what comes from the Secret."""
+    containers = objects.pod_spec(cron).get("containers") or [{}]
+    return {str(item.get("name")): str(item["value"]) for item in containers[0].get("env") or [] if "value" in item}
+
+
 @dataclass(frozen=True)
 class Begun:
     """A Job that runs or ran.

@@ -72,12 +72,6 @@ def parse(text: str) -> dict[str, float]:
     return found
 
 
-def settings_of(cron: Object) -> dict[str, str]:
-    """The environment of the program, without what comes from the Secret."""
-    containers = objects.pod_spec(cron).get("containers") or [{}]
-    return {str(item.get("name")): str(item["value"]) for item in containers[0].get("env") or [] if "value" in item}
-
-
 def last_failure(pods: Iterable[Object]) -> str:
     """The sentence of the newest job of backup or drill; empty when that ended well, or none has ended."""
     newest, told = "", ""

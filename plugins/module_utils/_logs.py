@@ -17,7 +17,7 @@ from ._errors import ApiError, Refused
 from ._lease import moment_of
 from ._objects import Object
 
-#: More of one container's log is not read at once; the oldest of it comes first, so the newest would be missing.
+#: More of one container's log is not read at once; the oldest of it comes first, so the newest is missing.
 LIMIT_BYTES = 8 * 2**20
 #: A container that ended so recently is told of, also when it runs again.
 RECENT = timedelta(minutes=10)
@@ -113,6 +113,12 @@ def stamped(text: str, source: Source) -> list[Line]:
     return found
 
 
+def whole(text: str) -> tuple[str, bool]:
+    """The whole lines of a log, and whether it was cut: half a line would show half a secret, which nothing hides."""
+    cut = len(text.encode()) >= LIMIT_BYTES
+    return (text[: text.rfind("\n") + 1] if cut else text), cut
+
+
 def merged(parts: Iterable[Sequence[Line]]) -> list[Line]:
     """All of them by time; what one container says at one time stays in its order."""
     return sorted((line for part in parts for line in part), key=lambda line: line.time)
@@ -192,7 +198,12 @@ def look(
         elif not cursors:
             query.append(("tailLines", str(lines)))
             query += [("sinceSeconds", str(since))] if since else []
-        text = api.log_text(namespace, source.pod, source.container, query)
+        text, cut = whole(api.log_text(namespace, source.pod, source.container, query))
+        if cut and not cursors:
+            notes.append(
+                f"{source.key} said more than {LIMIT_BYTES // 2**20} MiB in its last {lines} lines and the newest are missing; "
+                "ask for fewer (twisterlab_logs_lines)."
+            )
         return [line for line in stamped(text, source) if line.time > last]
 
     parts: list[list[Line]] = []

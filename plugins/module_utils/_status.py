@@ -343,12 +343,10 @@ def _schedule(cron_jobs: Iterable[Object]) -> Object | None:
 
 def _volume_since(cron_jobs: Iterable[Object], claims: Iterable[Object]) -> str:
     """When the volume that holds the repository was made; empty for one that is elsewhere."""
-    for item in objects.pod_spec(_schedule(cron_jobs) or {}).get("containers") or []:
-        for variable in item.get("env") or []:
-            if variable.get("name") == "RESTIC_REPOSITORY" and str(variable.get("value")).startswith("/"):
-                found = (claim for claim in claims if objects.name(claim) == "backup-data")
-                return max((str(meta(claim).get("creationTimestamp") or "") for claim in found), default="")
-    return ""
+    if not _backup_job.settings_of(_schedule(cron_jobs) or {}).get("RESTIC_REPOSITORY", "").startswith("/"):
+        return ""
+    found = (claim for claim in claims if objects.name(claim) == "backup-data")
+    return max((str(meta(claim).get("creationTimestamp") or "") for claim in found), default="")
 
 
 def wrong(data: Mapping[str, Any], checks: Iterable[Mapping[str, Any]], snapshot: Snapshot) -> list[dict[str, Any]]:

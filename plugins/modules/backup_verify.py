@@ -102,7 +102,7 @@ def look(cluster: _kube.Cluster, namespace: str, timeout: float) -> list[Check]:
     pods = cluster.list(kinds.POD, namespace, labels=f"{objects.OURS_SELECTOR},{objects.COMPONENT}={jobs.NAME}")
     seen = backup.Seen(
         metrics=metrics,
-        settings=backup.settings_of(cron),
+        settings=jobs.settings_of(cron),
         cron=cron,
         claim=cluster.get(kinds.CLAIM, "backup-data", namespace),
         told=state(web),

@@ -227,7 +227,8 @@ class FakeCluster:
         if text is None:
             raise ApiError(400, "BadRequest", f'container "{container}" in pod "{pod}" is waiting to start', "log")
         lines = [line for line in text.splitlines() if line >= asked.get("sinceTime", "").rstrip("Z")]
-        return "\n".join(lines[-int(asked.get("tailLines", "9999")) :]) + "\n"
+        shown = "\n".join(lines[-int(asked.get("tailLines", "9999")) :]) + "\n"
+        return shown.encode()[: int(asked.get("limitBytes", "9999999"))].decode()
 
     def namespaced_kinds(self) -> list[_kinds.Kind]:
         return [kind for kind in _kinds.TABLE if kind.namespaced]

@@ -156,7 +156,7 @@ def test_the_newest_failure_is_told_unless_a_good_one_followed() -> None:
 def test_the_settings_are_those_of_the_cronjob() -> None:
     env = [{"name": "BACKUP_WAL", "value": "true"}, {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {}}}]
     template = {"spec": {"template": {"spec": {"containers": [{"name": "backup", "env": env}]}}}}
-    assert backup.settings_of(manifest("CronJob", "backup", "backup", spec={"jobTemplate": template})) == {
+    assert jobs.settings_of(manifest("CronJob", "backup", "backup", spec={"jobTemplate": template})) == {
         "BACKUP_WAL": "true"
     }
 

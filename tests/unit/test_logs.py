@@ -66,6 +66,19 @@ def test_lines_and_since_are_asked_of_the_server() -> None:
     assert any("tailLines=1 sinceSeconds=90" in call for call in cluster.calls)
 
 
+def test_a_log_that_is_cut_says_so_and_ends_with_a_whole_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = stack()
+    secret(cluster, REDIS_PASSWORD="horse-battery-staple")
+    cluster.logs[("redis-1/main", False)] = "2026-11-23T08:59:00Z one\n2026-11-23T08:59:01Z with horse-battery-staple\n"
+    monkeypatch.setattr(_logs, "LIMIT_BYTES", 60)
+    found = look(cluster, "redis")
+    assert [line.text for line in found.lines] == ["one"]
+    (note,) = found.notes
+    assert "redis-1/main" in note and "newest are missing" in note and "twisterlab_logs_lines" in note
+    monkeypatch.setattr(_logs, "LIMIT_BYTES", 99)
+    assert [line.text for line in look(cluster, "redis", cursors=found.cursors).lines] == ["with <redacted>"]
+
+
 def test_following_shows_only_what_is_new_and_new_pods_from_their_beginning() -> None:
     cluster = stack()
     first = look(cluster)
