@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,18 @@ class ActionModule(ReportingAction):
     # -- another cluster
 
     def _push(self, cache: Path, ours: dict[str, str], check: bool) -> list[str]:
-        """Push what was not pushed from here before; returns that."""
+        """Push what was not pushed from here before, or is in the registry no more; returns that."""
         marks = {
             reference: cache / "pushed" / hashlib.sha256(reference.encode()).hexdigest()[:24] for reference in ours
         }
-        wanted = [reference for reference in ours if not marks[reference].exists()]
+        marked = [reference for reference in ours if marks[reference].exists()]
+        with ThreadPoolExecutor(max_workers=8) as threads:
+            there = {
+                **dict.fromkeys(ours, False),
+                **dict(zip(marked, threads.map(docker.in_registry, marked), strict=True)),
+            }
+        # A registry that does not tell is believed to have what it was given.
+        wanted = [reference for reference in ours if there[reference] is False]
         if not wanted or check:
             return wanted
         if docker.info() is None:

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +61,40 @@ def full(reference: str) -> str:
     if "." in first or ":" in first or first == "localhost":
         return reference
     return f"docker.io/{reference}"
+
+
+def in_registry(reference: str, timeout: float = 5.0) -> bool | None:
+    """Whether its registry has an image that is named with a tag; None when that cannot be learnt."""
+    host, _, rest = full(reference).partition("/")
+    path, _, tag = rest.rpartition(":")
+    for scheme in () if host == "docker.io" else ("https", "http"):
+        status = _status(f"{scheme}://{host}/v2/{path}/manifests/{tag}", timeout)
+        if status in (200, 404):
+            return status == 200
+        if status and scheme == "http":
+            # Docker's client would ask over TLS alone, and call a manifest missing that is there.
+            return None
+        if status:
+            break
+    try:
+        docker("manifest", "inspect", reference, timeout=timeout)
+    except BuildError as error:
+        return False if re.search("no such manifest|manifest unknown|name unknown", str(error)) else None
+    return True
+
+
+def _status(address: str, timeout: float) -> int:
+    """The HTTP status of an address, asked without credentials; 0 when nobody answers."""
+    kinds = ("docker.distribution.manifest.v2", "oci.image.manifest.v1", "oci.image.index.v1")
+    accepted = ", ".join(f"application/vnd.{kind}+json" for kind in kinds)
+    request = urllib.request.Request(address, method="HEAD", headers={"Accept": accepted})  # noqa: S310 (http or https, as written above)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except (OSError, http.client.HTTPException, ValueError):
+        return 0
 
 
 def nodes(cluster: str, *, running: bool = True) -> list[str]:

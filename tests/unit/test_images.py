@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible_collections.twisterlab.platform.plugins.action import cluster_images
 from ansible_collections.twisterlab.platform.plugins.filter.image import image, image_available
 from ansible_collections.twisterlab.platform.plugins.module_utils import _docker, _images
 from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError
@@ -141,3 +146,65 @@ def test_an_import_that_ends_before_the_save_is_no_failure(
         return
     with pytest.raises(BuildError, match=sentence):
         load()
+
+
+@contextlib.contextmanager
+def registry(status: dict[str, int]) -> Iterator[str]:
+    """A registry without TLS that answers with the status of a path; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status.get(self.path, 404))
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("status", "there"), [(200, True), (404, False), (401, None), (500, None)])
+def test_a_registry_is_asked(status: int, there: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def client(*_arguments: str, **_options: object) -> str:
+        raise BuildError("docker manifest inspect ended with 1: no such manifest: asked over TLS alone")
+
+    monkeypatch.setattr(_docker, "docker", client)
+    with registry({"/v2/team/app/manifests/1": status}) as host:
+        assert _docker.in_registry(f"{host}/team/app:1") is there
+
+
+@pytest.mark.parametrize(
+    ("words", "there"), [("", True), ("no such manifest: docker.io/me/app:1", False), ("i/o timeout", None)]
+)
+def test_dockers_client_asks_a_registry_that_wants_credentials(
+    words: str, there: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def client(*_arguments: str, **_options: object) -> str:
+        if words:
+            raise BuildError(words)
+        return "{}"
+
+    monkeypatch.setattr(_docker, "docker", client)
+    monkeypatch.setattr(_docker, "_status", lambda address, _timeout: 401 if address.startswith("https:") else 0)
+    assert _docker.in_registry("me/app:1") is there
+    assert _docker.in_registry("registry.example/me/app:1") is there
+
+
+@pytest.mark.parametrize(("there", "pushed"), [(True, []), (None, []), (False, ["r.example/app:1"])])
+def test_an_image_that_left_the_registry_is_pushed_again(
+    there: bool | None, pushed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(cluster_images.docker, "info", lambda: {})
+    monkeypatch.setattr(cluster_images.docker, "in_registry", lambda _reference: False)
+    monkeypatch.setattr(cluster_images, "run", lambda argv, **_options: ran.append(argv[-1]))
+    monkeypatch.setattr(cluster_images.ActionModule, "_build", lambda *_arguments: None)
+    monkeypatch.setattr(cluster_images.ActionModule, "say", lambda *_arguments: None)
+    action = object.__new__(cluster_images.ActionModule)
+    assert action._push(tmp_path, {"r.example/app:1": "app"}, False) == ["r.example/app:1"]
+    monkeypatch.setattr(cluster_images.docker, "in_registry", lambda _reference: there)
+    assert action._push(tmp_path, {"r.example/app:1": "app"}, False) == pushed
+    assert ran == ["r.example/app:1", *pushed]
