@@ -83,7 +83,7 @@ class ActionModule(ReportingAction):
             source
             and status == "unfinished"
             and found.record.get("addons") == addons_hash(manifests.get(source, []))
-            and cluster.kubeconfig.exists()
+            and found.known
         ):
             status = "ready"
         return self._result(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import hashlib
@@ -17,6 +18,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.twisterlab.platform.plugins.module_utils import _docker as docker
+from ansible_collections.twisterlab.platform.plugins.module_utils._kubeconfig import authority
 from ansible_collections.twisterlab.platform.plugins.module_utils._progress import (
     INTERVAL,
     BuildError,
@@ -71,11 +73,13 @@ class State:
         status: `absent`, `stopped`, `unfinished` or `ready`.
         record: what was recorded in the cluster at its creation; empty unless it is finished.
         nodes: its containers.
+        known: whether the kubeconfig in the cache is this cluster's.
     """
 
     status: str
     record: Mapping[str, str]
     nodes: Sequence[str]
+    known: bool = False
 
 
 class LocalCluster:
@@ -103,19 +107,21 @@ class LocalCluster:
         names = docker.nodes(self.settings.name, running=False)
         if not names:
             return State("absent", {}, [])
-        if not self._ours(names):
-            raise BuildError(
-                f"A kind cluster named {self.settings.name} exists and was not made here: "
-                "set twisterlab_local_cluster.name to another name, or delete it."
-            )
-        if self.marker.exists():
+        if self.marker.exists() and not self.record(names[0]):
+            if not self._begun(names[0]):
+                self._refuse(names)
             return State("unfinished", {}, names)
+        # A cluster with a record is whole: what was begun here was another one.
+        self.marker.unlink(missing_ok=True)
+        known = self._known(names[0])
+        if not known and not self.record(names[0]):
+            self._refuse(names)
         running = docker.nodes(self.settings.name)
         if len(running) < len(names):
             return State("stopped", {}, names)
         record = self.record(running[0])
-        complete = bool(record) and record.get("addons") == addons and self.kubeconfig.exists()
-        return State("ready" if complete else "unfinished", record, running)
+        complete = bool(record) and record.get("addons") == addons and known
+        return State("ready" if complete else "unfinished", record, running, known)
 
     def record(self, node: str) -> dict[str, str]:
         """What the cluster says of itself; empty when it says nothing."""
@@ -145,11 +151,35 @@ class LocalCluster:
         interactive = ("--interactive",) if stdin is not None else ()
         return docker.docker("exec", *interactive, node, *_KUBECTL, *arguments, stdin=stdin, timeout=timeout)
 
-    def _ours(self, names: Sequence[str]) -> bool:
-        """Whether a cluster was made here: the cache knows it or, where the cache was emptied, it says so itself."""
-        if self.folder.is_dir():
-            return True
-        return bool(self.record(names[0]))
+    def _refuse(self, names: Sequence[str]) -> None:
+        """Leave a cluster alone that the cache does not know and that does not say itself, as one would whose cache was emptied, that it was made here."""
+        if len(docker.nodes(self.settings.name)) < len(names):
+            raise BuildError(
+                f"A kind cluster named {self.settings.name} exists, is stopped, and the cache does not know it: start it "
+                f"(docker start {' '.join(names)}) so that it can say whether it was made here, or set "
+                "twisterlab_local_cluster.name to another name."
+            )
+        raise BuildError(
+            f"A kind cluster named {self.settings.name} exists and was not made here: "
+            "set twisterlab_local_cluster.name to another name, or delete it."
+        )
+
+    def _begun(self, node: str) -> bool:
+        """Whether this node is the one that an interrupted run began."""
+        image = docker.docker("inspect", "--format", "{{.Config.Image}}", node).strip()
+        return image == self.marker.read_text(encoding="utf-8")
+
+    def _known(self, node: str) -> bool:
+        """Whether the kubeconfig in the cache, which outlives a cluster that was removed by other means, is this one's."""
+        if not self.kubeconfig.exists():
+            return False
+        try:
+            # A tar archive, also of a stopped node.
+            found = docker.docker("cp", f"{node}:/etc/kubernetes/pki/ca.crt", "-")
+            certificate = authority(self.kubeconfig.read_text(encoding="utf-8"))
+            return bool(certificate) and base64.b64decode(certificate).decode("ascii").strip() in found
+        except (BuildError, ValueError):
+            return False
 
     def write_variables(self, source: str, registry: str) -> None:
         """Keep what later roles have to know of this cluster as a file of variables.
@@ -260,7 +290,7 @@ class LocalCluster:
     def finish(self, node: str, manifests: Sequence[str], record: Mapping[str, str]) -> None:
         """Install what every local cluster has, wait for it, and write the record that says the cluster is whole."""
         begin = time.monotonic()
-        if not self.kubeconfig.exists():
+        if not self._known(node):
             self._restore_kubeconfig()
         self.say(f"cluster {self.settings.name}: installing metrics-server and the ingress controller")
         self._until(lambda: self._applied(node, manifests), "the add-ons cannot be applied")
@@ -348,9 +378,7 @@ class LocalCluster:
         Raises:
             BuildError: a cluster of this name was made by somebody else.
         """
-        names = docker.nodes(self.settings.name, running=False)
-        if names and not self._ours(names):
-            raise BuildError(f"The kind cluster {self.settings.name} was not made here and is left alone.")
+        self.look("")
         removed = self.remove_nodes()
         if self.folder.is_dir():
             shutil.rmtree(self.folder)

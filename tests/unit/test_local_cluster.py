@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from collections.abc import Callable
@@ -16,11 +17,34 @@ from ansible_collections.twisterlab.platform.plugins.module_utils._progress impo
 SETTINGS = _cluster.Settings("exp", "127.0.0.1", 8080, 8443, "auto", "kindest/node:v1")
 
 
+AUTHORITY = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+KUBECONFIG = yaml.safe_dump(
+    {
+        "current-context": "kind-exp",
+        "contexts": [{"name": "kind-exp", "context": {"cluster": "kind-exp"}}],
+        "clusters": [
+            {
+                "name": "kind-exp",
+                "cluster": {"certificate-authority-data": base64.b64encode(AUTHORITY.encode()).decode()},
+            }
+        ],
+    }
+)
+
+
 class Docker:
     """Answers like docker's command line."""
 
-    def __init__(self, running: list[str], stopped: list[str], record: dict[str, str] | None) -> None:
+    def __init__(
+        self,
+        running: list[str],
+        stopped: list[str],
+        record: dict[str, str] | None,
+        authority: str = AUTHORITY,
+        image: str = SETTINGS.node_image,
+    ) -> None:
         self.running, self.stopped, self.record = running, stopped, record
+        self.authority, self.image = authority, image
         self.calls: list[tuple[str, ...]] = []
 
     def __call__(self, *arguments: str, timeout: float = 60, stdin: str | None = None) -> str:
@@ -31,6 +55,10 @@ class Docker:
             if self.record is None:
                 raise BuildError("not found")
             return json.dumps({"data": self.record})
+        if arguments[0] == "cp":
+            return f"ca.crt\0000644\0{self.authority}\0"
+        if arguments[0] == "inspect":
+            return f"{self.image}\n"
         return ""
 
 
@@ -49,9 +77,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maker:
         if ours:
             cluster.folder.mkdir(parents=True)
             if creating:
-                cluster.marker.touch()
+                cluster.marker.write_text(SETTINGS.node_image, encoding="utf-8")
             if kubeconfig:
-                cluster.kubeconfig.touch()
+                cluster.kubeconfig.write_text(KUBECONFIG, encoding="utf-8")
         return cluster
 
     return maker
@@ -68,7 +96,8 @@ NODE = "exp-control-plane"
         (Docker([NODE], [], {"addons": "b", "image_source": "built"}), {}, "unfinished"),
         (Docker([NODE], [], {"addons": "a", "image_source": "built"}), {"kubeconfig": False}, "unfinished"),
         (Docker([NODE], [], None), {}, "unfinished"),
-        (Docker([NODE], [], {"addons": "a"}), {"creating": True}, "unfinished"),
+        (Docker([NODE], [], None), {"creating": True}, "unfinished"),
+        (Docker([], [NODE], None), {"creating": True}, "unfinished"),
         (Docker([], [NODE], {"addons": "a"}), {}, "stopped"),
     ],
 )
@@ -76,9 +105,18 @@ def test_what_is_there(make: Maker, docker: Docker, options: dict[str, bool], st
     assert make(docker, **options).look("a").status == status
 
 
-def test_somebody_elses_cluster_is_not_touched(make: Maker) -> None:
-    docker = Docker([NODE], [], None)
-    cluster = make(docker, ours=False)
+@pytest.mark.parametrize(
+    ("docker", "options"),
+    [
+        (Docker([NODE], [], None), {"ours": False}),
+        # What is left in the cache of a cluster that is gone, or of one that was never made, says nothing of another one.
+        (Docker([NODE], [], None, authority="another"), {}),
+        (Docker([NODE], [], None), {"kubeconfig": False}),
+        (Docker([NODE], [], None, image="kindest/node:theirs"), {"creating": True}),
+    ],
+)
+def test_somebody_elses_cluster_is_not_touched(make: Maker, docker: Docker, options: dict[str, bool]) -> None:
+    cluster = make(docker, **options)
     with pytest.raises(BuildError, match="was not made here"):
         cluster.look("a")
     with pytest.raises(BuildError, match="was not made here"):
@@ -90,6 +128,25 @@ def test_a_cluster_of_an_emptied_cache_says_itself_that_it_is_ours(make: Maker) 
     cluster = make(Docker([NODE], [], {"addons": "a", "image_source": "built"}), ours=False)
     assert cluster.look("a").status == "unfinished"
     assert cluster.remove() is True
+
+
+def test_a_stopped_cluster_that_the_cache_does_not_know_has_to_speak_first(make: Maker) -> None:
+    cluster = make(Docker([], [NODE], None), ours=False)
+    with pytest.raises(BuildError, match=f"is stopped, .*docker start {NODE}"):
+        cluster.look("a")
+
+
+def test_a_whole_cluster_is_not_taken_for_one_that_was_begun(make: Maker) -> None:
+    cluster = make(Docker([NODE], [], {"addons": "a", "image_source": "built"}), creating=True)
+    assert cluster.look("a").status == "ready"
+    assert not cluster.marker.exists()
+
+
+def test_a_kubeconfig_of_a_cluster_that_is_gone_is_not_used(make: Maker) -> None:
+    cluster = make(Docker([NODE], [], {"addons": "a", "image_source": "built"}, authority="another"))
+    assert cluster.look("a") == _cluster.State(
+        "unfinished", {"addons": "a", "image_source": "built"}, [NODE], known=False
+    )
 
 
 def test_removing_twice(make: Maker) -> None:
