@@ -177,6 +177,9 @@ def ensure_docker(cache: Path, shim: Path, say: Say) -> bool:
                 )
             install_packages(["docker.io"], cache, say, "There is no Docker on this machine")
             changed = True
+            if docker.program() is None:
+                # Debian 13 has the client in a package of its own.
+                install_packages(["docker-cli"], cache, say, "There is no client of Docker on this machine")
         elif os.geteuid() != 0:
             raise BuildError(
                 "Docker is installed but does not answer this user: start it and add the user to the group "

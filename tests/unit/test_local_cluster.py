@@ -272,3 +272,30 @@ def test_packages_are_asked_for_where_they_cannot_be_installed(tmp_path: Path, m
     monkeypatch.setattr(_host, "is_debian_family", lambda: False)
     with pytest.raises(BuildError, match="install docker.io and run again"):
         _host.install_packages(["docker.io"], tmp_path, lambda line: None, "There is no Docker")
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A machine without Docker, whose root may install it; returns what is done to it."""
+    done: list[str] = []
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(_host.docker, "info", lambda: None)
+    monkeypatch.setattr(_host.docker, "program", lambda: None)
+    monkeypatch.setattr(_host.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(_host.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(_host, "_daemon_lacks", list)
+    monkeypatch.setattr(_host, "install_packages", lambda names, *_rest: done.extend(names))
+    monkeypatch.setattr(_host, "_start", lambda *_rest: done.append("start"))
+    return done
+
+
+@pytest.mark.parametrize(
+    ("client", "installed"), [("/usr/bin/docker", ["docker.io"]), (None, ["docker.io", "docker-cli"])]
+)
+def test_docker_comes_with_its_client(
+    bare: list[str], client: str | None, installed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_host.Path, "exists", lambda _path: False)
+    monkeypatch.setattr(_host.docker, "program", lambda: client)
+    assert _host.ensure_docker(tmp_path, tmp_path, lambda line: None) is True
+    assert bare == [*installed, "start"]
