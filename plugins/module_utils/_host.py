@@ -21,6 +21,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils._progress impo
 SHIM = Path("/usr/local/lib/twisterlab/runc-without-missing-capabilities")
 RUNTIME = "twisterlab"
 _DAEMON_FILE = Path("/etc/docker/daemon.json")
+_OWN_SOCKETS = ("unix:///var/run/docker.sock", "unix:///run/docker.sock")
 _START_TIMEOUT = 60.0
 _PID_FILES = {
     Path("/var/run/docker.pid"): "dockerd",
@@ -169,12 +170,13 @@ def ensure_docker(cache: Path, shim: Path, say: Say) -> bool:
     answered = docker.info()
     changed = False
     if answered is None:
+        # A daemon started here would not be the one that is asked.
+        if os.environ.get("DOCKER_HOST", _OWN_SOCKETS[0]) not in ("", *_OWN_SOCKETS):
+            raise BuildError(
+                f"Docker at DOCKER_HOST={os.environ['DOCKER_HOST']} does not answer: start it, or unset "
+                f"DOCKER_HOST, and run again."
+            )
         if shutil.which("dockerd") is None and not Path("/usr/sbin/dockerd").exists():
-            if os.environ.get("DOCKER_HOST"):
-                raise BuildError(
-                    f"Docker at DOCKER_HOST={os.environ['DOCKER_HOST']} does not answer: start it, or unset "
-                    f"DOCKER_HOST, and run again."
-                )
             install_packages(["docker.io"], cache, say, "There is no Docker on this machine")
             changed = True
             if docker.program() is None:

@@ -299,3 +299,24 @@ def test_docker_comes_with_its_client(
     monkeypatch.setattr(_host.docker, "program", lambda: client)
     assert _host.ensure_docker(tmp_path, tmp_path, lambda line: None) is True
     assert bare == [*installed, "start"]
+
+
+@pytest.mark.parametrize(
+    ("address", "done"),
+    [
+        ("tcp://build.example:2376", []),
+        ("unix:///run/user/1000/docker.sock", []),
+        ("unix:///run/docker.sock", ["start"]),
+    ],
+)
+def test_no_daemon_is_started_in_the_place_of_another(
+    bare: list[str], address: str, done: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", address)
+    monkeypatch.setattr(_host.shutil, "which", lambda name: f"/usr/bin/{name}")
+    if done:
+        _host.ensure_docker(tmp_path, tmp_path, lambda line: None)
+    else:
+        with pytest.raises(BuildError, match=f"DOCKER_HOST={address} does not answer"):
+            _host.ensure_docker(tmp_path, tmp_path, lambda line: None)
+    assert bare == done
