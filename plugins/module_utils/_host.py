@@ -58,9 +58,10 @@ def _daemon_lacks() -> list[int]:
     return []
 
 
-def _daemon_pid() -> str:
+def _daemon_pid(file: Path = Path("/var/run/docker.pid")) -> str:
+    """The number of the daemon's process; empty when it is not known, as the file outlives a killed daemon."""
     try:
-        return Path("/var/run/docker.pid").read_text(encoding="ascii").strip()
+        return file.read_text(encoding="ascii").strip() if _command_of(file) == "dockerd" else ""
     except OSError:
         return ""
 
@@ -103,10 +104,23 @@ def _install_shim(source: Path, say: Say) -> bool:
             "this machine holds not every capability that Docker asks for: its default runtime becomes one "
             "that drops the missing ones"
         )
-        _DAEMON_FILE.parent.mkdir(parents=True, exist_ok=True)
-        _DAEMON_FILE.write_text(settings, encoding="utf-8")
+        _write_settings(settings)
         changed = True
     return changed
+
+
+def _write_settings(text: str) -> None:
+    """Write daemon.json in one step, so that a full disk does not cost what the user has in it."""
+    file = _DAEMON_FILE.resolve()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}-{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        if file.exists():
+            shutil.copymode(file, temporary)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 # -- packages

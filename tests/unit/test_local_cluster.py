@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -320,3 +321,30 @@ def test_no_daemon_is_started_in_the_place_of_another(
         with pytest.raises(BuildError, match=f"DOCKER_HOST={address} does not answer"):
             _host.ensure_docker(tmp_path, tmp_path, lambda line: None)
     assert bare == done
+
+
+def test_the_users_settings_of_docker_outlive_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text('{"log-driver": "local"}', encoding="utf-8")
+    file.chmod(0o600)
+    monkeypatch.setattr(_host, "_DAEMON_FILE", file)
+    write = Path.write_text
+
+    def full(path: Path, text: str, **options: str) -> int:
+        write(path, "", **options)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        _host._write_settings("{}")
+    assert file.read_text(encoding="utf-8") == '{"log-driver": "local"}'
+    monkeypatch.setattr(Path, "write_text", write)
+    _host._write_settings("{}")
+    assert (file.read_text(encoding="utf-8"), file.stat().st_mode & 0o777) == ("{}", 0o600)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_process_that_got_a_killed_daemons_number_is_not_taken_for_it(tmp_path: Path) -> None:
+    file = tmp_path / "docker.pid"
+    file.write_text(str(os.getpid()), encoding="ascii")
+    assert _host._daemon_pid(file) == ""
