@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import stat
 import time
@@ -241,7 +242,7 @@ class Builder:
             mode = "0755" if file.stat().st_mode & stat.S_IXUSR else "0644"
             hooks += [
                 f'--customize-hook=mkdir -p "$1{Path(inside).parent}"',
-                f"--customize-hook=upload {file} {inside}",
+                f"--customize-hook=upload {shlex.quote(str(file))} {inside}",
                 f'--customize-hook=chmod {mode} "$1{inside}"',
             ]
         for inside in part.get("remove") or []:

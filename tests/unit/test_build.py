@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -325,3 +327,37 @@ def test_an_image_that_is_there_gets_the_names_that_a_killed_run_did_not_give_it
     monkeypatch.setattr(_build.docker, "docker", docker)
     assert builder.build("pause") is False
     assert ("tag", reference, "registry.example/pause:1") in called
+
+
+def test_a_path_with_a_space_reaches_mmdebstrap_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = tmp_path / "my project"
+    recipe = "version: '1'\nrootfs: {suite: trixie, packages: [bash], files: {/etc/group: group}}\n"
+    write(images, "base", recipe, group="root:x:0:\n")
+    ran: list[str] = []
+    monkeypatch.setattr(_build.shutil, "which", lambda name: name)
+    monkeypatch.setattr(_build, "run", lambda argv, **_options: ran.extend(argv))
+    builder = _build.Builder(Recipes(images), tmp_path / "cache", lambda line: None)
+    builder._rootfs(builder.recipes.get("base"), tmp_path)
+    hooks = [word.partition("=")[2] for word in ran if word.startswith("--customize-hook=upload ")]
+    # It splits the words of this hook as a shell would.
+    assert [shlex.split(hook) for hook in hooks] == [["upload", str(images / "base" / "group"), "/etc/group"]]
+
+
+def test_two_runs_make_one_go_toolchain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+
+    def make(folder: Path, *_rest: object) -> None:
+        made.append(folder)
+        time.sleep(0.3)
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / "go").touch()
+
+    private = tmp_path / "go" / "toolchain" / "bin" / "go"
+    monkeypatch.setattr(_toolchain, "private_venv", make)
+    monkeypatch.setattr(
+        _toolchain, "go_version", lambda program: (1, 26) if Path(program) == private and private.exists() else None
+    )
+    with ThreadPoolExecutor() as threads:
+        found = list(threads.map(lambda _run: _toolchain.go(tmp_path, lambda line: None), range(2)))
+    assert found == [str(private)] * 2
+    assert len(made) == 1
