@@ -127,14 +127,19 @@ class ActionModule(ReportingAction):
 
     def _source(self, cluster: LocalCluster) -> dict[str, Any]:
         settings = cluster.settings
-        if settings.image_source != "auto":
+        recorded = cluster.recorded_source()
+        if not recorded and settings.image_source != "auto":
             return {
                 "changed": False,
                 "image_source": settings.image_source,
                 "msg": f"images are {settings.image_source}, as twisterlab_local_cluster.image_source says",
             }
-        recorded = cluster.recorded_source()
         if recorded:
+            if settings.image_source not in ("auto", recorded):
+                self.say(
+                    f"cluster {settings.name} was made with {recorded} images and keeps them: "
+                    f"for {settings.image_source} ones remove it (playbooks/local_cluster.yml) and make it anew"
+                )
             return {"changed": False, "image_source": recorded, "msg": f"the cluster was made with {recorded} images"}
         source = "registry" if registry_answers(settings.node_image) else "built"
         self.say(
