@@ -155,9 +155,11 @@ class ActionModule(ReportingAction):
         settings = cluster.settings
         source = settings.image_source
         if check:
-            self.say(f"would create local cluster {settings.name}")
+            found = cluster.look("") if docker.info() is not None else None
+            verb = {"absent": "create", "stopped": "start"}.get(found.status if found else "absent", "finish")
+            self.say(f"would {verb} local cluster {settings.name}")
             return self._result(
-                cluster, "absent", source, changed=True, msg=f"would create local cluster {settings.name}"
+                cluster, "absent", source, changed=True, msg=f"would {verb} local cluster {settings.name}"
             )
         wanted = list(manifests.get(source, []))
         recipes = Recipes()
