@@ -244,6 +244,10 @@ class ActionModule(ReportingAction):
     def _absent(self, cluster: LocalCluster, check: bool) -> dict[str, Any]:
         name = cluster.settings.name
         if docker.info() is None:
+            if cluster.folder.is_dir():
+                raise BuildError(
+                    f"Docker does not answer, so the local cluster {name} cannot be removed: start Docker and run again."
+                )
             return self._result(
                 cluster,
                 "absent",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.twisterlab.platform.plugins.action import local_cluster
 from ansible_collections.twisterlab.platform.plugins.module_utils import _cluster, _host
 from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError
 
@@ -348,3 +350,41 @@ def test_a_process_that_got_a_killed_daemons_number_is_not_taken_for_it(tmp_path
     file = tmp_path / "docker.pid"
     file.write_text(str(os.getpid()), encoding="ascii")
     assert _host._daemon_pid(file) == ""
+
+
+def action(monkeypatch: pytest.MonkeyPatch, *, docker: bool = True) -> local_cluster.ActionModule:
+    """The action, on a machine whose Docker answers or not."""
+    monkeypatch.setattr(_host.docker, "info", lambda: {} if docker else None)
+    monkeypatch.setattr(local_cluster.ActionModule, "say", lambda _self, _line: None)
+    return object.__new__(local_cluster.ActionModule)
+
+
+def test_a_cluster_that_docker_cannot_show_is_not_called_removed(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = make(Docker([], [], None))
+    with pytest.raises(BuildError, match="Docker does not answer, so the local cluster exp cannot be removed"):
+        action(monkeypatch, docker=False)._absent(cluster, False)
+    cluster.kubeconfig.unlink()
+    cluster.folder.rmdir()
+    assert action(monkeypatch, docker=False)._absent(cluster, False)["changed"] is False
+
+
+def test_the_image_source_stays_until_the_cluster_is_deleted(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = make(Docker([], [NODE], None))
+    cluster.settings = dataclasses.replace(SETTINGS, image_source="registry")
+    assert action(monkeypatch)._source(cluster)["image_source"] == "registry"
+    cluster.write_variables("built", "")
+    assert action(monkeypatch)._source(cluster)["image_source"] == "built"
+
+
+@pytest.mark.parametrize(
+    ("docker", "words"),
+    [
+        (Docker([], [], None), "would create"),
+        (Docker([], [NODE], None), "would start"),
+        (Docker([NODE], [], None), "would finish"),
+    ],
+)
+def test_a_check_says_what_a_run_would_do(
+    make: Maker, docker: Docker, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert action(monkeypatch)._present(make(docker), {}, True)["msg"] == f"{words} local cluster exp"
