@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help deploy destroy env test test-long lint unit contract render score rules kind oldest controller app docs awx golden clean
 
+# A service has no HOME.
+export HOME := $(or $(HOME),$(shell echo ~))
 CACHE := $(or $(TWISTERLAB_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/twisterlab)
 # Made once and kept by the hash of the requirements; a recipe that needs Ansible starts with one of these.
 USE := venv=$$(scripts/venv.sh requirements.txt 12) && export PATH="$$venv/bin:$(CACHE)/bin:$$PATH" TWISTERLAB_CACHE_DIR="$(CACHE)" &&

@@ -3,7 +3,9 @@
 # It translates words and starts ansible-playbook; the exit code is that of the playbook.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# With CDPATH a `cd` may go elsewhere, and writes where it went.
+unset CDPATH
+root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 
 usage() {
     cat <<'TEXT'
@@ -139,6 +141,8 @@ while [ $# -gt 0 ]; do
 done
 [ -z "$variables" ] || arguments+=(--extra-vars "{$variables}")
 
+# A service has no HOME.
+export HOME=${HOME:-~}
 cache=${TWISTERLAB_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/twisterlab}
 # One that is there is used; otherwise the project's own is made, as by `make deploy`.
 if ! command -v ansible-playbook >/dev/null; then

@@ -2,8 +2,10 @@
 # Runs the named stages of the test ladder and prints the minutes of each: test.sh lint unit contract render score rules oldest controller app kind
 # The first failing stage ends the run (a hang is a failure); a stage that could not run says "skipped" and why, and is never counted as passed.
 set -euo pipefail
+unset CDPATH
 cd "$(dirname "$0")/.."
 
+export HOME=${HOME:-~}
 export TWISTERLAB_CACHE_DIR=${TWISTERLAB_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/twisterlab}
 export PYTHONDONTWRITEBYTECODE=1 ANSIBLE_NOCOLOR=1 PY_COLORS=0
 base_path=$PATH

@@ -4,6 +4,9 @@
 # so that a fresh clone finds it there.
 set -euo pipefail
 
+# With CDPATH a `cd` may go elsewhere, and writes where it went. A service has no HOME.
+unset CDPATH
+export HOME=${HOME:-~}
 requirements=$1 lowest=$2 highest=${3:-14}
 cache=${TWISTERLAB_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/twisterlab}
 

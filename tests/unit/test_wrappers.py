@@ -184,8 +184,42 @@ def test_what_it_sets_are_inputs() -> None:
 
 
 def test_it_runs_from_another_folder_and_through_a_link(shell: Shell) -> None:
-    done = subprocess.run(["bash", str(SCRIPT), "--help"], cwd="/", text=True, capture_output=True, check=True)
+    link = shell.folder / "deploy"
+    link.symlink_to(SCRIPT)
+    for place in (SCRIPT, link):
+        done = subprocess.run(["bash", str(place), "--help"], cwd="/", text=True, capture_output=True, check=True)
+        assert " deploy " in done.stdout
+
+
+def test_it_runs_where_cd_writes_where_it_went(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "scripts/deploy-k8s.sh", "--help"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CDPATH": f"{tmp_path}:{ROOT}"},
+        text=True,
+        capture_output=True,
+        check=True,
+    )
     assert " deploy " in done.stdout
+
+
+@pytest.mark.parametrize("given", [{}, {"TWISTERLAB_CACHE_DIR": "/dev/null/cache"}])
+@pytest.mark.parametrize(
+    ("words", "ends", "said"),
+    [
+        (["scripts/venv.sh", "requirements.txt", "98", "98"], 3, "No working Python 3.98"),
+        (["make", "-s", "-n", "deploy"], 0, ""),
+    ],
+)
+def test_a_service_without_a_home_is_told_what_is_wrong(
+    given: dict[str, str], words: list[str], ends: int, said: str
+) -> None:
+    environment = {"PATH": os.environ["PATH"], **given}
+    done = subprocess.run(words, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
+    assert (done.returncode, said in done.stderr) == (ends, True)
+    assert "unbound variable" not in done.stderr
+    # The user's folder, as the playbooks take it; not one at the root of the file system.
+    assert '"/.cache' not in done.stdout
 
 
 # -- Windows: no PowerShell is here, so what follows reads it and does not run it ------------------------------------
