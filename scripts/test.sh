@@ -17,6 +17,16 @@ use() { # REQUIREMENTS LOWEST [HIGHEST]: that virtual environment first on PATH
     export PATH="$venv/bin:$TWISTERLAB_CACHE_DIR/bin:$base_path"
 }
 
+use_or_skip() { # WHAT: the oldest environment; only where Python 3.11 is missing is the stage skipped
+    local status=0
+    use requirements-oldest.txt 11 11 || status=$?
+    if [ "$status" = 3 ]; then
+        skipped=": no Python 3.11 for $1"
+        return
+    fi
+    return "$status"
+}
+
 stage_lint() {
     use requirements-dev.txt 12
     ruff check .
@@ -42,19 +52,15 @@ stage_render() {
 }
 
 stage_oldest() {
-    if ! use requirements-oldest.txt 11 11; then
-        skipped=": no Python 3.11 for the oldest supported ansible-core"
-        return
-    fi
+    use_or_skip "the oldest supported ansible-core" || return "$?"
+    [ -z "$skipped" ] || return 0
     timeout 900 python -m pytest -q -n 2 tests/unit tests/contract tests/render
 }
 
 stage_controller() {
     # The package "ansible" of those requirements is the last that carries awx.awx.
-    if ! use requirements-oldest.txt 11 11; then
-        skipped=": no Python 3.11 for the collection awx.awx"
-        return
-    fi
+    use_or_skip "the collection awx.awx" || return "$?"
+    [ -z "$skipped" ] || return 0
     timeout 900 python -m pytest -q tests/controller
 }
 

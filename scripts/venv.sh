@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the virtual environment of a requirements file once and prints its path: venv.sh REQUIREMENTS LOWEST [HIGHEST]
 # LOWEST and HIGHEST bound the minor version of Python 3; the newest that really runs is taken. Kept in the cache by the hash of the file,
-# so that a fresh clone finds it there.
+# so that a fresh clone finds it there. The exit code 3 says that there is no such Python, and nothing else does.
 set -euo pipefail
 
 # With CDPATH a `cd` may go elsewhere, and writes where it went. A service has no HOME.
@@ -30,7 +30,7 @@ python=$(find_python) || {
 }
 mkdir -p "$cache" 2>/dev/null && [ -w "$cache" ] || {
     echo "The cache folder $cache cannot be written: make it writable or set TWISTERLAB_CACHE_DIR to a folder that is." >&2
-    exit 3
+    exit 4
 }
 here=$(dirname "$requirements")
 key=$( (cd "$here" && cat requirements.txt "$(basename "$requirements")"; "$python" -VV) | sha256sum | cut -c1-12)
@@ -44,8 +44,7 @@ fi
 if [ ! -e "$venv/.complete" ]; then
     echo "Making the virtual environment $venv with $("$python" -V) (once, about a minute)." >&2
     rm -rf "$venv"
-    "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements" >&2
+    { "$python" -m venv "$venv" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"; } >&2 || exit 4
     touch "$venv/.complete"
 fi
 echo "$venv"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -220,6 +221,34 @@ def test_a_service_without_a_home_is_told_what_is_wrong(
     assert "unbound variable" not in done.stderr
     # The user's folder, as the playbooks take it; not one at the root of the file system.
     assert '"/.cache' not in done.stdout
+
+
+@pytest.mark.parametrize(("status", "ends", "said"), [(3, 0, "skipped: no Python 3.11"), (4, 4, "stage oldest failed")])
+def test_a_stage_is_skipped_for_a_missing_python_alone(tmp_path: Path, status: int, ends: int, said: str) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy2(ROOT / "scripts" / "test.sh", tmp_path / "scripts")
+    fake = tmp_path / "scripts" / "venv.sh"
+    fake.write_text(f"#!/bin/sh\nexit {status}\n", encoding="utf-8")
+    fake.chmod(0o755)
+    done = subprocess.run(
+        [str(tmp_path / "scripts" / "test.sh"), "oldest"], text=True, capture_output=True, check=False
+    )
+    assert (done.returncode, said in done.stdout) == (ends, True), done.stdout
+
+
+def test_an_environment_that_cannot_be_filled_is_no_missing_python(tmp_path: Path) -> None:
+    for name in ("requirements.txt", "bad.txt"):
+        (tmp_path / name).write_text("/no/such/package.whl\n", encoding="utf-8")
+    for cache, ends in ((tmp_path / "a cache", 4), (Path("/dev/null/cache"), 4)):
+        done = subprocess.run(
+            [str(ROOT / "scripts" / "venv.sh"), str(tmp_path / "bad.txt"), "11"],
+            env={**os.environ, "TWISTERLAB_CACHE_DIR": str(cache)},
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (ends, ""), done.stderr
+    assert not list((tmp_path / "a cache").glob("venv/*/.complete"))
 
 
 # -- Windows: no PowerShell is here, so what follows reads it and does not run it ------------------------------------
