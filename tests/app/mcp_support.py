@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ Answer = tuple[int, Any]
 class Stub:
     """A neighbour that answers what the test says; ``seen`` has every request as (method, path, headers, body)."""
 
-    def __init__(self, answer: Callable[[str, str, Any], Answer]) -> None:
+    def __init__(self, answer: Callable[[str, str, Any], Answer], more: Mapping[str, str]) -> None:
         self.seen: list[tuple[str, str, dict[str, str], Any]] = []
         outer = self
 
@@ -166,7 +166,8 @@ class Stub:
                 encoded = json.dumps(content).encode()
                 with contextlib.suppress(ConnectionError):  # the caller did not wait
                     self.send_response(status)
-                    self.send_header("Content-Type", "application/json")
+                    for name, value in {"Content-Type": "application/json", **more}.items():
+                        self.send_header(name, value)
                     self.end_headers()
                     self.wfile.write(encoded)
 
@@ -184,9 +185,9 @@ class Stub:
 
 
 @contextlib.contextmanager
-def stub(answer: Callable[[str, str, Any], Answer]) -> Iterator[Stub]:
-    """Run a neighbour."""
-    neighbour = Stub(answer)
+def stub(answer: Callable[[str, str, Any], Answer], more: Mapping[str, str] | None = None) -> Iterator[Stub]:
+    """Run a neighbour; ``more`` are headers of its answers."""
+    neighbour = Stub(answer, more or {})
     try:
         yield neighbour
     finally:

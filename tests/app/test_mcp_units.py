@@ -10,6 +10,7 @@ import sys
 import pytest
 from conftest import APP
 from mcp import Client
+from mcp_support import stub
 
 sys.path.insert(0, str(APP))
 from twisterlab_app.errors import ConfigurationError
@@ -229,3 +230,14 @@ def test_a_healthy_peer_is_healthy_while_others_are_slow(asks):
 
     found = asyncio.run(session())
     assert found.healthy and found.seconds < 1, found
+
+
+def test_a_cookie_of_one_caller_does_not_go_out_with_the_next():
+    async def session(url):
+        async with PeerClient() as peers:
+            for _caller in range(2):
+                await peers.call(Peer("crm", url), "GET", "/")
+
+    with stub(lambda *_request: (200, {}), {"Set-Cookie": "session=alice; Path=/"}) as crm:
+        asyncio.run(session(crm.url))
+        assert [headers.get("cookie") for _method, _path, headers, _body in crm.seen] == [None, None]

@@ -8,6 +8,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,7 +60,11 @@ class PeerClient:
     """One HTTP client for all peers; enter it to start, leave it to close them. Redirects are not followed."""
 
     def __init__(self) -> None:
-        self._client = httpx2.AsyncClient(timeout=CALL_SECONDS, follow_redirects=False, trust_env=False)
+        # A cookie that a peer gives to one caller must not go out with the request of the next.
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._client = httpx2.AsyncClient(
+            timeout=CALL_SECONDS, follow_redirects=False, trust_env=False, cookies=no_cookies
+        )
         self._slots = asyncio.Semaphore(PARALLEL)
         self._checks = asyncio.Semaphore(PARALLEL)
 
