@@ -13,7 +13,7 @@ from mcp import Client
 from mcp_support import stub
 
 sys.path.insert(0, str(APP))
-from twisterlab_app.errors import ConfigurationError
+from twisterlab_app.errors import ConfigurationError, DependencyError
 from twisterlab_app.mcp_prometheus import prometheus_tools
 from twisterlab_app.mcp_stdio import encode, parse
 from twisterlab_app.mcp_tools import ToolBox
@@ -22,6 +22,7 @@ from twisterlab_app.mcp_wire import Lines
 from twisterlab_app.peers import PARALLEL, PeerClient
 from twisterlab_app.redaction import Redactor
 from twisterlab_app.settings import Peer, load, parse_peers
+from twisterlab_app.tickets import Tickets
 
 
 def cut(limit: int, *chunks: bytes) -> list[bytes | None]:
@@ -241,3 +242,19 @@ def test_a_cookie_of_one_caller_does_not_go_out_with_the_next():
     with stub(lambda *_request: (200, {}), {"Set-Cookie": "session=alice; Path=/"}) as crm:
         asyncio.run(session(crm.url))
         assert [headers.get("cookie") for _method, _path, headers, _body in crm.seen] == [None, None]
+
+
+def test_an_outage_of_the_database_leaves_the_cache_as_it_is():
+    emptied = []
+
+    class Cache:
+        async def forget_tickets(self):
+            emptied.append(True)
+
+    class Down:
+        def connection(self):
+            raise DependencyError("postgres", "down")
+
+    with pytest.raises(DependencyError):
+        asyncio.run(Tickets(Down(), Cache()).sync(force=True, limit=1))
+    assert not emptied

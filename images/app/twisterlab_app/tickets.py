@@ -134,8 +134,9 @@ class Tickets:
     async def sync(self, force: bool, limit: int) -> SyncAnswer:
         """Read the newest ``limit`` tickets from Postgres into Redis; DependencyError when either does not answer."""
         started = time.perf_counter()
-        deleted = await self._cache.forget_tickets() if force else 0
+        # Counted first: while Postgres does not answer, the cache is all that can still be read.
         total, read, written, newer, before = sum((await self.counts()).values()), 0, 0, 0, None
+        deleted = await self._cache.forget_tickets() if force else 0
         while read < limit:
             batch = await self.page(None, None, before, min(SYNC_BATCH, limit - read))
             if not batch:
