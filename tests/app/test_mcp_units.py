@@ -19,10 +19,11 @@ from twisterlab_app.mcp_stdio import encode, parse
 from twisterlab_app.mcp_tools import ToolBox
 from twisterlab_app.mcp_webui import toolkit
 from twisterlab_app.mcp_wire import Lines
+from twisterlab_app.models import Category
 from twisterlab_app.peers import PARALLEL, PeerClient
 from twisterlab_app.redaction import Redactor
 from twisterlab_app.settings import Peer, load, parse_peers
-from twisterlab_app.tickets import Tickets
+from twisterlab_app.tickets import Tickets, new_from_request
 
 
 def cut(limit: int, *chunks: bytes) -> list[bytes | None]:
@@ -258,3 +259,7 @@ def test_an_outage_of_the_database_leaves_the_cache_as_it_is():
     with pytest.raises(DependencyError):
         asyncio.run(Tickets(Down(), Cache()).sync(force=True, limit=1))
     assert not emptied
+
+
+def test_a_text_of_separators_alone_is_a_ticket_too():
+    assert new_from_request(Category.EMAIL, "\x1c\x1d").title == "email: \x1c\x1d"

@@ -55,7 +55,7 @@ class Tickets:
     async def create_classified(self, text: str, reporter: str | None, answer: Classification) -> Ticket:
         """Store the ticket of a classification; its first line is the title."""
         CLASSIFIED.labels(answer.rule or "none").inc()
-        title = text.strip().splitlines()[0][:200]
+        title = _first_line(text)[:200]
         new = NewTicket(
             title=title, description=text, reporter=reporter, category=answer.category, priority=answer.priority
         )
@@ -156,9 +156,14 @@ class Tickets:
         )
 
 
+def _first_line(text: str) -> str:
+    """Return the first line; of a text that has none but separators, which are no blanks to the models, all of it."""
+    return (text.strip().splitlines() or [text])[0]
+
+
 def default_title(category: Category, description: str) -> str:
     """Return a title for a ticket that came without one."""
-    return f"{category.value}: {description.strip().splitlines()[0]}"[:200]
+    return f"{category.value}: {_first_line(description)}"[:200]
 
 
 def new_from_request(category: Category, description: str) -> NewTicket:
