@@ -263,3 +263,21 @@ def test_an_outage_of_the_database_leaves_the_cache_as_it_is():
 
 def test_a_text_of_separators_alone_is_a_ticket_too():
     assert new_from_request(Category.EMAIL, "\x1c\x1d").title == "email: \x1c\x1d"
+
+
+@pytest.mark.parametrize("said", ['{"a": NaN}', '{"a": 1e999}', '{"a": "\\ud800"}', "[" * 200_000, '{"a": 1'])
+def test_an_answer_that_cannot_be_passed_on_as_json_is_passed_on_as_text(said):
+    async def answers(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(said)}\r\n\r\n"
+        writer.write((head + said).encode())
+        writer.close()
+
+    async def session():
+        server = await asyncio.start_server(answers, "127.0.0.1", 0)
+        async with PeerClient() as peers:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            return await peers.call(Peer("crm", url), "GET", "/")
+
+    answer = asyncio.run(session())
+    assert answer.body == said and json.loads(answer.model_dump_json())["body"] == said

@@ -56,6 +56,16 @@ def _why(error: Exception) -> str:
     return reason_of(error)
 
 
+def _parsed(text: str) -> Any:
+    """Return the content of a JSON text, or the text itself where no answer could carry it: NaN, half a character."""
+    try:
+        content = json.loads(text)
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return text
+    return content
+
+
 class PeerClient:
     """One HTTP client for all peers; enter it to start, leave it to close them. Redirects are not followed."""
 
@@ -119,12 +129,7 @@ class PeerClient:
         CALLS.labels(peer.name, "ok" if answer.status_code < 500 else "failed").inc()
         content_type = answer.headers.get("content-type", "")
         text = data.decode("utf-8", errors="replace")
-        parsed: Any = text
-        if "json" in content_type:
-            try:
-                parsed = json.loads(text)
-            except ValueError:
-                parsed = text
+        parsed = _parsed(text) if "json" in content_type else text
         took = round(time.perf_counter() - started, 4)
         return PeerAnswer(
             agent=peer.name, status=answer.status_code, content_type=content_type, body=parsed, seconds=took
