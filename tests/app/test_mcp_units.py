@@ -7,12 +7,14 @@ import asyncio
 import json
 import sys
 
+import httpx2
 import pytest
 from conftest import APP
 from mcp import Client
 from mcp_support import stub
 
 sys.path.insert(0, str(APP))
+from twisterlab_app.api_routes import ticket_routes
 from twisterlab_app.errors import ConfigurationError, DependencyError
 from twisterlab_app.mcp_prometheus import prometheus_tools
 from twisterlab_app.mcp_stdio import encode, parse
@@ -22,6 +24,7 @@ from twisterlab_app.mcp_wire import Lines
 from twisterlab_app.models import Category
 from twisterlab_app.peers import PARALLEL, PeerClient
 from twisterlab_app.redaction import Redactor
+from twisterlab_app.service import build_service
 from twisterlab_app.settings import Peer, load, parse_peers
 from twisterlab_app.tickets import Tickets, new_from_request
 
@@ -281,3 +284,22 @@ def test_an_answer_that_cannot_be_passed_on_as_json_is_passed_on_as_text(said):
 
     answer = asyncio.run(session())
     assert answer.body == said and json.loads(answer.model_dump_json())["body"] == said
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (b'{"title": "\\ud800"}', ["body", "title"]),
+        (b'{"title": "a", "priority": NaN}', ["body", "priority"]),
+    ],
+)
+def test_a_wrong_field_is_named_whatever_it_holds(body, place):
+    async def session():
+        app = build_service("test", load("x", 1, {}), Redactor({}), {}, ())
+        app.include_router(ticket_routes(Tickets(None, None)))
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.post("/api/v1/tickets", content=body, headers={"Content-Type": "application/json"})
+
+    answer = asyncio.run(session())
+    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, place), answer.text

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
 from . import __version__, metrics
@@ -80,6 +82,14 @@ def _answers(app: FastAPI, redact: Redactor, checked: Collection[str]) -> None:
             metrics.DEPENDENCY_UP.labels(error.dependency).set(0)
         content = {"detail": redact(str(error)), "dependency": error.dependency}
         return JSONResponse(content, 503, headers={"Retry-After": "5"})
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong(_request: Request, error: Exception) -> Response:
+        if not isinstance(error, RequestValidationError):
+            raise error
+        # Without what was sent, which no answer may be able to carry (NaN); in ASCII, which can carry half a character.
+        told = [{name: item[name] for name in ("type", "loc", "msg")} for item in error.errors()]
+        return Response(json.dumps({"detail": told}), 422, media_type="application/json")
 
     @app.exception_handler(Exception)
     async def unexpected(_request: Request, error: Exception) -> JSONResponse:
