@@ -9,7 +9,8 @@ import sys
 
 import httpx2
 import pytest
-from conftest import APP
+import uvicorn
+from conftest import APP, free_port
 from mcp import Client
 from mcp_support import stub
 
@@ -22,6 +23,7 @@ from twisterlab_app.mcp_tools import ToolBox
 from twisterlab_app.mcp_webui import toolkit
 from twisterlab_app.mcp_wire import Lines
 from twisterlab_app.models import Category
+from twisterlab_app.monitoring import build
 from twisterlab_app.peers import PARALLEL, PeerClient
 from twisterlab_app.redaction import Redactor
 from twisterlab_app.service import build_service
@@ -303,3 +305,28 @@ def test_a_wrong_field_is_named_whatever_it_holds(body, place):
 
     answer = asyncio.run(session())
     assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, place), answer.text
+
+
+def test_monitoring_waits_until_the_api_says_what_failed():
+    async def failing():
+        raise DependencyError("redis", "no route to host")
+
+    async def hanging():
+        await asyncio.sleep(60)
+
+    async def session():
+        api = build_service("api", load("api", 1, {}), Redactor({}), {"redis": failing, "postgres": hanging}, ())
+        server = uvicorn.Server(uvicorn.Config(api, port=free_port(), log_config=None, lifespan="off"))
+        serving = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.05)
+        settings = load("mcp-monitoring", 1, {"API_URL": f"http://127.0.0.1:{server.config.port}"})
+        transport = httpx2.ASGITransport(build(settings, Redactor({})))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=20) as client:
+            found = (await client.get("/api/v1/checks")).json()
+        server.should_exit = True
+        await serving
+        return found
+
+    (found, *_others) = asyncio.run(session())["checks"]
+    assert found["reason"] == "answered 503 (redis: no route to host; postgres: no answer in time)"

@@ -22,10 +22,11 @@ from .heartbeat import heartbeats
 from .mcp_http import McpEndpoint
 from .mcp_prometheus import prometheus_tools
 from .mcp_tools import Arguments, NoArguments, Tool, ToolBox, ToolFailure
+from .peers import CHECK_SECONDS as PEER_SECONDS
 from .peers import PeerClient
 from .redaction import Redactor
 from .server import main
-from .service import build_service
+from .service import READY_SECONDS, build_service
 from .settings import Peer, Settings
 
 NAME = "mcp-monitoring"
@@ -137,11 +138,11 @@ def redis_prober(cache: Cache) -> Prober:
     return probe
 
 
-def http_prober(client: PeerClient, peer: Peer, path: str | None = None) -> Prober:
-    """Return a check of an HTTP service."""
+def http_prober(client: PeerClient, peer: Peer, path: str | None = None, seconds: float = PEER_SECONDS) -> Prober:
+    """Return a check of an HTTP service, which may take so long to answer."""
 
     async def probe() -> Facts:
-        health = await client.health(peer, path)
+        health = await client.health(peer, path, seconds)
         if not health.healthy:
             raise DependencyError(peer.name, health.reason or "unhealthy")
         return {"url": health.url, "status": health.status}
@@ -188,7 +189,10 @@ def build(settings: Settings, redact: Redactor) -> FastAPI:
     if not settings.api_url:
         raise ConfigurationError("API_URL is not set: write http://twisterlab-api:8000.")
     client = PeerClient()
-    probers: dict[str, Prober | None] = {"api": http_prober(client, Peer("api", settings.api_url), "/ready")}
+    probers: dict[str, Prober | None] = {
+        # It answers when its own checks end: only then it can say what failed.
+        "api": http_prober(client, Peer("api", settings.api_url), "/ready", READY_SECONDS + 0.5)
+    }
     resources: list[Any] = [client]
     probers["postgres"] = None
     if settings.postgres is not None:

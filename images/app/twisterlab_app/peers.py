@@ -135,14 +135,14 @@ class PeerClient:
             agent=peer.name, status=answer.status_code, content_type=content_type, body=parsed, seconds=took
         )
 
-    async def health(self, peer: Peer, path: str | None = None) -> PeerHealth:
+    async def health(self, peer: Peer, path: str | None = None, seconds: float = CHECK_SECONDS) -> PeerHealth:
         """Ask one peer for its health now; 2xx is healthy."""
         async with self._checks:  # what it takes to get here is not the peer's time
             started = time.perf_counter()
             status: int | None = None
             reason: str | None = None
             try:
-                answer = await self.call(peer, "GET", path or peer.health_path, seconds=CHECK_SECONDS, waits=False)
+                answer = await self.call(peer, "GET", path or peer.health_path, seconds=seconds, waits=False)
                 status = answer.status
                 if not 200 <= answer.status < 300:
                     reason = f"answered {answer.status}{_said(answer.body)}"
