@@ -92,7 +92,11 @@ def check_writable(path: Path) -> None:
 
 
 def back_up(found: Found) -> Path:
-    """Copy the file as it was read beside itself, with its mode; the copy's name ends with the time and `~`."""
+    """Copy the file as it was read beside itself, with its mode and owner; the copy's name ends with the time and `~`.
+
+    Raises:
+        Refused: it cannot be copied.
+    """
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     for count in range(1000):
         copy = found.path.with_name(f"{found.path.name}.{stamp}{f'-{count}' if count else ''}~")
@@ -100,11 +104,25 @@ def back_up(found: Found) -> Path:
             descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             continue
-        with os.fdopen(descriptor, "wb") as file:
-            file.write((found.text or "").encode("utf-8"))
-        copy.chmod(found.mode)
+        except OSError as error:
+            raise _uncopied(found, error) from None
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write((found.text or "").encode("utf-8"))
+            with contextlib.suppress(FileNotFoundError):  # the file has just gone: writing says so
+                _keep_owner(found, copy)
+            copy.chmod(found.mode)
+        except OSError as error:
+            copy.unlink(missing_ok=True)
+            raise _uncopied(found, error) from None
         return copy
     raise Refused(f"{found.path} has too many backups of this second; take some away.")
+
+
+def _uncopied(found: Found, error: OSError) -> Refused:
+    return Refused(
+        f"{found.path} cannot be copied ({error.strerror}); make room in its folder, or mend its permissions."
+    )
 
 
 def make_folder(folder: Path) -> None:

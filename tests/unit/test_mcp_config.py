@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -454,6 +455,37 @@ def test_root_writes_for_the_owner_of_the_home() -> None:
         assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(65534, 65534)}
     finally:
         shutil.rmtree(home)
+
+
+def test_a_backup_belongs_to_the_owner_of_the_file() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can write for another")
+    home = Path(tempfile.mkdtemp())
+    try:
+        (home / ".claude.json").write_text('{"a": 1}')
+        for path in (home, home / ".claude.json"):
+            os.chown(path, 65534, 65534)
+        plans = plan(home, "claude_code")
+        _mcp_edit_plan.carry_out(plans)
+        about = plans[0].backup.stat() if plans[0].backup else None
+        assert about and (about.st_uid, about.st_gid) == (65534, 65534)
+    finally:
+        shutil.rmtree(home)
+
+
+def test_a_full_disk_is_said_before_anything_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".claude.json").write_text('{"a": 1}')
+    plans = plan(tmp_path, "claude_code")
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_mcp_edit_files.os, "fdopen", full)
+    with pytest.raises(
+        Refused, match=r"\.claude\.json cannot be copied \(No space left on device\); .*before: nothing"
+    ):
+        _mcp_edit_plan.carry_out(plans)
+    assert snapshot(tmp_path).keys() == {".claude.json"}
 
 
 def test_a_file_that_another_program_changes_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
