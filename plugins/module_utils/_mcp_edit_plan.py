@@ -33,7 +33,7 @@ class Plan:
         text: the text that it shall have, None for no file.
         secret: a secret's value stands in the new text.
         skipped: (server, reason) of servers that the client's file cannot say.
-        ours: the file held nothing but these entries, so that no copy is worth keeping.
+        ours: the file held nothing but these entries, and none is written anew, so that no copy is worth keeping.
         backup: a copy was made there.
         before, after: our entries, hidden values left out, for a diff.
     """
@@ -197,6 +197,7 @@ def _edit(row: Client, plan: Plan, servers: tuple[Server, ...], order: Order) ->
             plan.after[server.name] = _hidden(_merge(old, shown), server)
             if old is not None:
                 plan.before[server.name] = _hidden(old, server)
+                plan.ours = False  # what it said may have been a person's
     if row.name == "vscode" and plan.text is not None:
         plan.text = _declare(row, plan.text, [server.name for server in servers])
 

@@ -457,6 +457,16 @@ def test_root_writes_for_the_owner_of_the_home() -> None:
         shutil.rmtree(home)
 
 
+@pytest.mark.parametrize("client", ["cursor", "codex", "continue"])
+def test_what_a_person_wrote_under_our_name_is_in_the_copy(tmp_path: Path, run: Any, client: str) -> None:
+    # The file holds nothing else, and a client's own command line writes it as we do.
+    theirs = {"name": STDIO["name"], "command": ["theirs"], "env": {"PORT": "8"}}
+    (made,) = run(clients=[client], servers=[theirs])["files"]
+    before = Path(made["path"]).read_bytes()
+    (taken,) = run(clients=[client], servers=[STDIO])["files"]
+    assert Path(taken["backup"]).read_bytes() == before
+
+
 def test_a_backup_belongs_to_the_owner_of_the_file() -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can write for another")
