@@ -330,3 +330,24 @@ def test_monitoring_waits_until_the_api_says_what_failed():
 
     (found, *_others) = asyncio.run(session())["checks"]
     assert found["reason"] == "answered 503 (redis: no route to host; postgres: no answer in time)"
+
+
+def test_a_peer_that_was_not_asked_is_not_said_to_be_silent():
+    async def hangs(_reader, _writer):
+        await asyncio.sleep(60)
+
+    async def session():
+        server = await asyncio.start_server(hangs, "127.0.0.1", 0)
+        slow = Peer("slow", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with PeerClient() as peers:
+            busy = [asyncio.ensure_future(peers.call(slow, "GET", "/")) for _number in range(PARALLEL)]
+            await asyncio.sleep(0.2)
+            with pytest.raises(DependencyError) as found:
+                await peers.call(Peer("good", "http://127.0.0.1:9"), "GET", "/", seconds=0.3)
+            for task in busy:
+                task.cancel()
+            await asyncio.gather(*busy, return_exceptions=True)
+        return found.value
+
+    error = asyncio.run(session())
+    assert error.reason == f"it was not asked, as {PARALLEL} other requests had no answer yet"

@@ -102,7 +102,7 @@ class PeerClient:
 
         ``waits`` False: not behind the requests in flight, which say nothing about this peer.
         """
-        started = time.perf_counter()
+        started, asked = time.perf_counter(), False
         content = None if body is None else json.dumps(body).encode()
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if content is not None else {})
         if authorization is not None:
@@ -113,19 +113,21 @@ class PeerClient:
             async with (
                 asyncio.timeout(seconds),
                 self._slots if waits else contextlib.nullcontext(),
-                self._client.stream(method, peer.url + path, content=content, headers=headers) as answer,
             ):
-                data = bytearray()
-                async for chunk in answer.aiter_bytes():
-                    data += chunk
-                    if len(data) > MAX_ANSWER_BYTES:
-                        raise DependencyError(peer.name, f"its answer is larger than {MAX_ANSWER_BYTES} bytes")
+                asked = True
+                async with self._client.stream(method, peer.url + path, content=content, headers=headers) as answer:
+                    data = bytearray()
+                    async for chunk in answer.aiter_bytes():
+                        data += chunk
+                        if len(data) > MAX_ANSWER_BYTES:
+                            raise DependencyError(peer.name, f"its answer is larger than {MAX_ANSWER_BYTES} bytes")
         except DependencyError:
             CALLS.labels(peer.name, "error").inc()
             raise
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, OSError) as error:
             CALLS.labels(peer.name, "error").inc()
-            raise DependencyError(peer.name, _why(error)) from None
+            reason = _why(error) if asked else f"it was not asked, as {PARALLEL} other requests had no answer yet"
+            raise DependencyError(peer.name, reason) from None
         CALLS.labels(peer.name, "ok" if answer.status_code < 500 else "failed").inc()
         content_type = answer.headers.get("content-type", "")
         text = data.decode("utf-8", errors="replace")
