@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from conftest import APP, free_port
 from mcp import Client
-from mcp_support import stub
+from mcp_support import slow, stub
 
 sys.path.insert(0, str(APP))
 from twisterlab_app.api_routes import ticket_routes
@@ -351,3 +351,16 @@ def test_a_peer_that_was_not_asked_is_not_said_to_be_silent():
 
     error = asyncio.run(session())
     assert error.reason == f"it was not asked, as {PARALLEL} other requests had no answer yet"
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"), [("GET", "no answer in time"), ("POST", "no answer in time; it is unknown what it did")]
+)
+def test_a_change_without_an_answer_is_not_said_to_have_failed(method, reason):
+    async def session(url):
+        async with PeerClient() as peers:
+            await peers.call(Peer("api", url), method, "/1", seconds=0.2)
+
+    with stub(slow) as api, pytest.raises(DependencyError) as found:
+        asyncio.run(session(api.url))
+    assert found.value.reason == reason

@@ -49,10 +49,11 @@ class PeerAnswer(BaseModel):
     seconds: float
 
 
-def _why(error: Exception) -> str:
+def _why(error: Exception, method: str) -> str:
     """Return the cause of a transport error in one line."""
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
-        return "no answer in time"
+        # Whoever only reads "no answer" asks again, and has the ticket twice.
+        return "no answer in time" + ("" if method == "GET" else "; it is unknown what it did")
     return reason_of(error)
 
 
@@ -126,7 +127,9 @@ class PeerClient:
             raise
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, OSError) as error:
             CALLS.labels(peer.name, "error").inc()
-            reason = _why(error) if asked else f"it was not asked, as {PARALLEL} other requests had no answer yet"
+            reason = (
+                _why(error, method) if asked else f"it was not asked, as {PARALLEL} other requests had no answer yet"
+            )
             raise DependencyError(peer.name, reason) from None
         CALLS.labels(peer.name, "ok" if answer.status_code < 500 else "failed").inc()
         content_type = answer.headers.get("content-type", "")
