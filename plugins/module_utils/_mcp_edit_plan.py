@@ -127,9 +127,12 @@ def make(order: Order) -> list[Plan]:
     validate(order)
     plans: list[Plan] = []
     for name in order.clients:
-        row = client_for(name, order.home, order.os_name, order.project)
-        for path, servers in _files(row, order):
-            plans.append(_plan(row, path, servers, order))
+        try:
+            row = client_for(name, order.home, order.os_name, order.project)
+            files = list(_files(row, order))
+        except PermissionError as error:
+            raise Refused(f"{error.filename} cannot be read ({error.strerror}); mend its permissions.") from None
+        plans += [_plan(row, path, servers, order) for path, servers in files]
     return plans
 
 

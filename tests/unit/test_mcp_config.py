@@ -442,6 +442,13 @@ def test_files_that_may_not_be_read_or_written() -> None:
         (home / ".cursor").chmod(0o500)
         with pytest.raises(Refused, match=r"\.cursor may not be written; mend its permissions\."):
             plan(home, "codex", "cursor")
+        (home / ".codeium").mkdir()
+        (home / ".codeium").chmod(0)
+        if sys.version_info < (3, 14):  # which takes a folder that it may not look into for none
+            with pytest.raises(
+                Refused, match=r"\.codeium/windsurf cannot be read \(Permission denied\); mend its permissions\."
+            ):
+                plan(home, "windsurf")
 
 
 def test_root_writes_for_the_owner_of_the_home() -> None:
