@@ -150,7 +150,7 @@ def put(spot: Spot, text: str | None, name: str, entry: dict[str, Any]) -> str:
     if text is not None and old == entry:
         return text
     new = _put(spot, text, name, entry)
-    after = _content(spot, new)
+    after = _edited(spot, new, f"adding the entry {name}")
     if _entry(spot, after, name) != entry:
         raise Refused(f"the entry {name} cannot be written there in a way that reads back the same")
     if _rest(spot, after, name) != _rest(spot, before, name):
@@ -170,10 +170,18 @@ def drop(spot: Spot, text: str | None, name: str) -> str | None:
     if text is None or _entry(spot, before, name) is None:
         return text
     new = _drop(spot, text, name)
-    after = _content(spot, new)
+    after = _edited(spot, new, f"taking out the entry {name}")
     if _entry(spot, after, name) is not None or _rest(spot, after, name) != _rest(spot, before, name):
         raise Refused(f"taking out the entry {name} would change something else in it")
     return new
+
+
+def _edited(spot: Spot, new: str | None, what: str) -> Any:
+    """The content of a text that we made: if it cannot be parsed, nothing is wrong with the file."""
+    try:
+        return _content(spot, new)
+    except Malformed:
+        raise Refused(f"{what} as we write it does not fit the way in which the file is written") from None
 
 
 def _put(spot: Spot, text: str | None, name: str, entry: dict[str, Any]) -> str:
