@@ -19,6 +19,7 @@ from ._mcp_edit_files import Found
 from ._mcp_server import Server
 
 _INPUT = re.compile(r"\$\{input:([A-Za-z_][A-Za-z0-9_]*)\}")
+_NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # often the line break at the end of a file that holds a token
 _DESCRIPTION = "Secret %s of the TwisterLab MCP servers"
 
 
@@ -116,6 +117,12 @@ def validate(order: Order) -> None:
         if names.count(server.name) > 1:
             raise Refused(f"The server {server.name} is given more than once; give each a name of its own.")
         check(server, named_only=not order.present)
+        for name in Server(server.name, headers=server.headers).references:
+            if _NO_HEADER.search((order.secrets or {}).get(name, "")):
+                raise Refused(
+                    f"The secret {name}, for a header of the server {server.name}, has a line break or a control character; "
+                    "take it out."
+                )
 
 
 def make(order: Order) -> list[Plan]:

@@ -464,6 +464,12 @@ def test_root_writes_for_the_owner_of_the_home() -> None:
         shutil.rmtree(home)
 
 
+def test_a_secret_that_no_header_can_carry_is_named(tmp_path: Path, run: Any) -> None:
+    with pytest.raises(Failed, match="The secret TOKEN, for a header of the server tw-http, has a line break"):
+        run(inline_secrets=True, secrets={"TOKEN": "t0ken\n"})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("client", ["cursor", "codex", "continue"])
 def test_what_a_person_wrote_under_our_name_is_in_the_copy(tmp_path: Path, run: Any, client: str) -> None:
     # The file holds nothing else, and a client's own command line writes it as we do.
