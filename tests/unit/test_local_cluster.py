@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ansible_collections.twisterlab.platform.plugins.action import local_cluster
 from ansible_collections.twisterlab.platform.plugins.module_utils import _cluster, _host
 from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError
 
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = _cluster.Settings("exp", "127.0.0.1", 8080, 8443, "auto", "kindest/node:v1")
 
 
@@ -166,6 +168,51 @@ def test_a_stopped_cluster_keeps_its_image_source(make: Maker) -> None:
     cluster.write_variables("built", "")
     assert cluster.recorded_source() == "built"
     assert yaml.safe_load(cluster.variables.read_text(encoding="utf-8")) == {"twisterlab_image_source": "built"}
+
+
+@pytest.mark.parametrize("playbook", ["deploy", "bootstrap", "rotate_secrets"])
+def test_a_check_run_does_not_ask_a_cluster_that_the_real_run_would_make_again(playbook: str, tmp_path: Path) -> None:
+    """Its kubeconfig is still there: somebody removed or stopped the node by other means."""
+    folder = tmp_path / "clusters" / "twisterlab"
+    folder.mkdir(parents=True)
+    user: dict[str, object] = {"name": "kind-twisterlab", "user": {"token": "none"}}
+    cluster = {"name": "kind-twisterlab", "cluster": {"server": "https://127.0.0.1:1"}}
+    context = {"name": "kind-twisterlab", "context": {"cluster": "kind-twisterlab", "user": "kind-twisterlab"}}
+    config = {"current-context": "kind-twisterlab", "clusters": [cluster], "users": [user], "contexts": [context]}
+    (folder / "kubeconfig").write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **config}), encoding="utf-8")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("K8S_AUTH_", "ANSIBLE_"))}
+    said = subprocess.run(
+        ["ansible-playbook", "-i", "inventories/local", f"playbooks/{playbook}.yml", "--check"],
+        cwd=ROOT,
+        env={
+            **clean,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "TWISTERLAB_CACHE_DIR": str(tmp_path),
+            "DOCKER_HOST": f"unix://{tmp_path}/none.sock",
+        },
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "would create local cluster twisterlab" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("docker", "verb"),
+    [(Docker([], [NODE], None), "start"), (Docker([NODE], [], None), "finish"), (Docker([], [], None), "create")],
+)
+def test_check_mode_says_what_the_real_run_would_do(
+    make: Maker, docker: Docker, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = make(docker)
+    monkeypatch.setattr(local_cluster.docker, "info", lambda: {"ServerVersion": "1"})
+    acting = local_cluster.ActionModule.__new__(local_cluster.ActionModule)
+    acting._host = "lab"
+    assert acting._present(cluster, {}, True)["msg"] == f"would {verb} local cluster exp"
+    assert all(call[0] in ("ps", "exec") for call in docker.calls)
 
 
 @pytest.mark.parametrize(
