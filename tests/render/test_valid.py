@@ -369,3 +369,15 @@ def test_a_tier_whose_image_cannot_be_had_renders_nothing_and_nothing_asks_for_i
     (config,) = [item for item in _objects(rendered / "external" / "prometheus") if item["kind"] == "ConfigMap"]
     assert "rules-grafana.yml" not in config["data"]
     assert "rules-alertmanager.yml" in config["data"]
+
+
+def test_the_application_knows_how_long_it_may_drain(objects: list[dict[str, Any]]) -> None:
+    """Else `drain_seconds` would only keep the kubelet waiting, and requests end with the application's own limit."""
+    for title, _metadata, spec in _pods(objects):
+        if title not in ("Deployment/twisterlab-api", "Deployment/mcp-orchestrator", "Deployment/mcp-monitoring"):
+            continue
+        container = spec["containers"][0]
+        env = {item["name"]: item.get("value") for item in container["env"]}
+        pause = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        drain = spec["terminationGracePeriodSeconds"] - pause
+        assert int(env["LAME_DUCK_SECONDS"]) + int(env["GRACEFUL_TIMEOUT_SECONDS"]) == drain - 3, title
