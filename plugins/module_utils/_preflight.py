@@ -169,13 +169,14 @@ def rights_sentence(missing: list[tuple[str, str, str, str]], namespace: str) ->
     )
 
 
-def check_storage(classes: list[Object], wanted: str, bound: bool) -> None:
+def check_storage(classes: list[Object], wanted: str, bound: bool, tier: str = "") -> None:
     """Refuse a storage class that does not exist, or a cluster without a default one.
 
     Args:
         classes: the cluster's StorageClasses.
         wanted: the named one; empty for the default.
         bound: whether volumes of ours are bound already, so that no class is needed for them.
+        tier: whose own input names it; empty when it is everybody's.
 
     Raises:
         Refused: with the classes there are.
@@ -187,9 +188,12 @@ def check_storage(classes: list[Object], wanted: str, bound: bool) -> None:
         else "it has none: install a provisioner, such as local-path-provisioner"
     )
     if wanted and wanted not in names and not bound:
-        raise Refused(
-            f"The storage class {wanted} does not exist in this cluster ({listed}): set twisterlab_storage_class to one that does."
+        where = (
+            f"write twisterlab_{tier}: {{storage_class: <one that does>}}"
+            if tier
+            else "set twisterlab_storage_class to one that does"
         )
+        raise Refused(f"The storage class {wanted} does not exist in this cluster ({listed}): {where}.")
     default = [
         item for item in classes if objects.notes(item).get("storageclass.kubernetes.io/is-default-class") == "true"
     ]
@@ -276,6 +280,7 @@ class Preflight:
         roles: whether the release makes Roles.
         cluster_roles: the tiers that need a ClusterRole.
         ingress_class: class of the Ingresses of the release; empty when it makes none.
+        storage_classes: the class that each tier with a volume names itself, by the tier; empty for the one of all. None asks for that one.
         gateway: `class_name` of the Gateway that the release makes, or `name`, `namespace` and `sections` of one that exists; None without routes.
         policies: `ranges` and `ports` by which its network policies allow the API server (no ranges: to nobody); None when it makes none.
     """
@@ -292,10 +297,12 @@ class Preflight:
         ingress_class: str = "",
         policies: dict[str, list[Any]] | None = None,
         gateway: dict[str, Any] | None = None,
+        storage_classes: dict[str, str] | None = None,
     ) -> None:
         self._api, self._namespace, self._policies = api, namespace, policies
         self._roles, self._cluster_roles = roles, [_rights.cluster_name(namespace, tier) for tier in cluster_roles]
         self._storage_class, self._volumes, self._selector = storage_class, volumes, selector
+        self._storage_classes = storage_classes
         self._ingress_class, self._gateway = ingress_class, gateway
         self._rules: Object = {}
         self.findings = Findings()
@@ -405,7 +412,9 @@ class Preflight:
             else self._api.list(kinds.CLAIM, self._namespace, labels=objects.OURS_SELECTOR)
         )
         bound = any((item.get("status") or {}).get("phase") == "Bound" for item in claims)
-        check_storage(classes, self._storage_class, bound)
+        own = {"": ""} if self._storage_classes is None else self._storage_classes
+        for tier, wanted in own.items():
+            check_storage(classes, wanted or self._storage_class, bound, tier if wanted else "")
 
     def _check_ingress_class(self) -> None:
         try:

@@ -25,6 +25,11 @@ options:
     description: Storage class of the volumes. Empty is the cluster's default.
     type: str
     default: ''
+  storage_classes:
+    description:
+      - The class that each tier with a volume names itself, by the tier. An empty one is O(storage_class).
+      - Without it only O(storage_class) is looked for.
+    type: dict
   volumes:
     description: Whether the release needs volumes.
     type: bool
@@ -154,6 +159,7 @@ def main() -> None:
         argument_spec=_kube.argument_spec(
             namespace={"type": "str", "required": True},
             storage_class={"type": "str", "default": ""},
+            storage_classes={"type": "dict"},
             volumes={"type": "bool", "default": True},
             node_selector={"type": "dict", "default": {}},
             ingress_class={"type": "str", "default": ""},
@@ -199,6 +205,7 @@ def main() -> None:
             module.params["ingress_class"],
             module.params["policies"],
             module.params["gateway"],
+            module.params["storage_classes"],
         )
         try:
             found = checks.run() if module.params["release"] else checks.greet()

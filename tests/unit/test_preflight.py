@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
+import subprocess
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +21,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _kube, 
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import ApiError, Refused, Unreachable
 from kube_fake import NAMESPACE, FakeCluster, manifest, namespace, node
 
+ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 EVERYTHING = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
 
@@ -217,6 +220,53 @@ def test_storage_classes() -> None:
     check(none)
     none.errors["list StorageClass"] = ApiError(403, "Forbidden", "no")
     assert check(none).skipped == ["storage classes: no permission to list them"]
+
+
+def test_storage_classes_of_single_tiers() -> None:
+    def ask(cluster: Asked, everybodys: str = "", **own: str) -> None:
+        _preflight.Preflight(cluster, NAMESPACE, everybodys, True, {}, storage_classes=own).run()
+
+    ask(Asked(), postgres="standard", redis="")
+    with pytest.raises(
+        Refused, match=r"class fast does not .*: write twisterlab_redis: \{storage_class: <one that does>\}"
+    ):
+        ask(Asked(), postgres="standard", redis="fast")
+    with pytest.raises(Refused, match="class fast does not .*: set twisterlab_storage_class to one that does"):
+        ask(Asked(), "fast", postgres="standard", redis="")
+    # Where every volume names its class, no default one is needed.
+    cluster = Asked()
+    cluster.store[("StorageClass", "", "standard")]["metadata"]["annotations"] = {}
+    ask(cluster, postgres="standard", redis="standard")
+    with pytest.raises(Refused, match="no default storage class"):
+        ask(cluster, postgres="standard", redis="")
+
+
+def test_a_deploy_names_the_class_of_each_tier_that_has_a_volume(tmp_path: Path) -> None:
+    deploy = yaml.safe_load((ROOT / "playbooks" / "deploy.yml").read_text(encoding="utf-8"))[-1]
+    names = ("__deploy_volumes", "__deploy_storage_classes")
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {name: deploy["vars"][name] for name in names}
+        | {"twisterlab_postgres": {"storage_class": "fast"}, "twisterlab_backup_enabled": False},
+        "roles": ["twisterlab.platform.twisterlab"],
+        "tasks": [{"ansible.builtin.debug": {"msg": "found={{ __deploy_storage_classes | to_json }}"}}],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+    said = subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml")],
+        cwd=ROOT,
+        env=os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+    others = {"redis": "", "alertmanager": "", "prometheus": "", "grafana": ""}
+    found = said.stdout.replace("\\", "").partition("found=")[2].partition("}")[0]
+    assert json.loads(found + "}") == {"postgres": "fast", **others}
 
 
 def test_nodes() -> None:
