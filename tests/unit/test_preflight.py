@@ -269,6 +269,18 @@ def test_a_deploy_names_the_class_of_each_tier_that_has_a_volume(tmp_path: Path)
     assert json.loads(found + "}") == {"postgres": "fast", **others}
 
 
+@pytest.mark.parametrize("playbook", ["update", "rollback", "rotate_secrets"])
+def test_what_makes_no_volume_asks_for_no_storage_class(playbook: str) -> None:
+    """A stack without volumes is deployed where there is no default class, and is to be updated there too."""
+    plays = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))
+    asked = [
+        task["twisterlab.platform.preflight"]
+        for task in plays[-1]["pre_tasks"]
+        if "twisterlab.platform.preflight" in task
+    ]
+    assert [one["volumes"] for one in asked] == [False]
+
+
 def test_nodes() -> None:
     with pytest.raises(
         Refused, match=r"labels gpu=yes of twisterlab_node_selector: label one with 'kubectl label node n1 gpu=yes'"
