@@ -173,3 +173,38 @@ def _written() -> set[str]:
         if ".git" not in folder and "build" not in folder
         for name in names
     }
+
+
+@pytest.mark.parametrize(
+    ("what", "words", "fails", "next_step"),
+    [
+        ("changed", [], True, "deploy, or take it back with -e drift_repair=true."),
+        ("changed", ["-e", "drift_repair=true"], True, "the inventory and deploy."),
+        ("changed", ["-e", "drift_repair=true", "--check"], False, ""),
+        # What belongs to no release stays, whoever looks.
+        ("surplus", ["-e", "drift_repair=true", "--check"], True, "the inventory and deploy."),
+    ],
+)
+def test_a_check_run_of_a_repair_fails_where_the_real_one_does(
+    tmp_path: Path, what: str, words: list[str], fails: bool, next_step: str
+) -> None:
+    tasks = yaml.safe_load((ROOT / "roles" / "drift" / "tasks" / "main.yml").read_text(encoding="utf-8"))
+    found = {"differences": [{"object": "Service/api", "what": what}], "lines": ["Service/api"], "msg": "1 difference"}
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"__drift": found, "drift_repair": False},
+        "tasks": [tasks[-1]],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+    said = subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml"), *words],
+        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert (said.returncode == 2) is fails, said.stdout + said.stderr
+    assert next_step in said.stdout + said.stderr
