@@ -137,8 +137,8 @@ def mark(arguments: Sequence[str]) -> str:
     return hashlib.sha256("\0".join(chosen).encode()).hexdigest()[:12]
 
 
-def begin(api: Logs, namespace: str, arguments: Sequence[str]) -> Begun:
-    """Find the Job of an earlier run that asked for the same, or make one.
+def begin(api: Logs, namespace: str, arguments: Sequence[str], dry_run: bool = False) -> Begun:
+    """Find the Job of an earlier run that asked for the same, or make one; a dry run answers with no name instead.
 
     Raises:
         Refused: there are no backups here, or another restore is under way.
@@ -164,6 +164,8 @@ def begin(api: Logs, namespace: str, arguments: Sequence[str]) -> Begun:
         raise Refused(
             f"Another restore, Job/{objects.name(other)}, is under way in namespace {namespace}: wait until it ends, and run again."
         )
+    if dry_run:
+        return Begun("", False)
     stamp = f"{api.now():%Y%m%dt%H%M%Sz}"
     name = f"{_TITLES[command]}-{stamp}"
     try:

@@ -183,13 +183,17 @@ def main() -> None:
         # The first answer of the server brings its time.
         arguments = jobs.words(params, holder.identity.partition(" ")[0], cluster.now())
         if module.check_mode:
+            one = jobs.begin(cluster, namespace, arguments, dry_run=True)
+            would = (
+                f"would go on with Job/{one.job}" if one.found else f"would run twisterlab-backup {' '.join(arguments)}"
+            )
             module.exit_json(
                 changed=command in (jobs.RUN, jobs.RESTORE),
-                msg=f"would run twisterlab-backup {' '.join(arguments)}",
+                msg=would,
                 state=jobs.COMPLETE,
-                lines=[],
+                lines=[would],
                 job="",
-                found=False,
+                found=one.found,
             )
         lease = _lease.Lease(cluster, namespace, holder) if command == jobs.RESTORE else None
         with held(lease):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from ansible_collections.twisterlab.platform.plugins.module_utils import _object
 from ansible_collections.twisterlab.platform.plugins.module_utils import _plan
 from ansible_collections.twisterlab.platform.plugins.module_utils._errors import PlatformError, Refused
 from ansible_collections.twisterlab.platform.plugins.module_utils._judge import Judge, Snapshot
+from ansible_collections.twisterlab.platform.plugins.modules import backup_job as module
 from kube_fake import NAMESPACE, START, FakeCluster, labels, manifest, namespace, workload
 
 WHO = "ann@build1"
@@ -178,6 +180,39 @@ def test_without_backups_it_is_refused() -> None:
     cluster.put(namespace())
     with pytest.raises(Refused, match="has no backups: run deploy.yml with twisterlab_backup_enabled: true first"):
         jobs.begin(cluster, NAMESPACE, words("run"))
+
+
+@pytest.mark.parametrize("backups", [True, False])
+def test_a_check_run_looks_makes_nothing_and_is_refused_where_the_real_one_is(
+    backups: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = stack()
+    if not backups:
+        del cluster.store[("CronJob", NAMESPACE, "backup")]
+    told: dict[str, Any] = {}
+
+    def ended(**result: Any) -> None:
+        told.update(result)
+        raise SystemExit
+
+    params = {**given("run"), "namespace": NAMESPACE, "holder": {"identity": WHO, "run": "1"}}
+    given_module = SimpleNamespace(params=params, check_mode=True, exit_json=ended, fail_json=ended)
+    monkeypatch.setattr(module, "AnsibleModule", lambda **_: given_module)
+    monkeypatch.setattr(module._kube, "Cluster", lambda _: cluster)
+    monkeypatch.setattr(module._kube, "hide", lambda _: None)
+    monkeypatch.setattr(module._logs, "hider", lambda *_: None)
+    with pytest.raises(SystemExit):
+        module.main()
+    if backups:
+        # The action shows the line.
+        assert told["lines"] == [told["msg"]] == [f"would run twisterlab-backup run --reason on demand by {WHO}"]
+        jobs.begin(cluster, NAMESPACE, words("run"))
+        with pytest.raises(SystemExit):
+            module.main()
+        assert told["msg"].startswith("would go on with Job/backup-")
+    else:
+        assert "has no backups" in told["msg"]
+    assert len([key for key in cluster.store if key[0] == "Job"]) == int(backups)
 
 
 def test_lines_come_once_and_the_end_is_told() -> None:
