@@ -227,14 +227,14 @@ def finish(book: Book, key: str, server: Server) -> str:
     return f"{key}: {seen}"
 
 
-def end_overlap(book: Book) -> list[str]:
-    """Let only the newest of the overlapping keys be valid.
+def end_overlap(book: Book, dry_run: bool = False) -> list[str]:
+    """Let only the newest of the overlapping keys be valid; a dry run only says which are not yet.
 
     Returns:
         The keys that changed.
     """
     late = [key for key in OVERLAP if book.values.get(f"{key}_previous", book.values.get(key)) != book.values.get(key)]
-    if late:
+    if late and not dry_run:
         book.write({f"{key}_previous": book.values[key] for key in late})
     return late
 

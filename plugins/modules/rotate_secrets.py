@@ -238,14 +238,15 @@ def step(module: AnsibleModule) -> dict[str, Any]:
         words = ("goes on with " if resumed else "rotates ") + (", ".join(todo) or "nothing")
         words += "".join(f"; {name} is left: {why}" for name, why in left.items())
         return {"changed": False, "msg": words, "todo": todo, "left": left}
-    if module.check_mode:
-        return {"changed": True, "msg": f"would {phase} {key}".strip()}
     if phase == "end_overlap":
-        late = _rotation.end_overlap(book)
+        late = _rotation.end_overlap(book, module.check_mode)
+        valid = "would be" if module.check_mode else "is"
         return {
             "changed": bool(late),
-            "msg": f"from the next release on only the newest is valid: {', '.join(late) or 'all are'}",
+            "msg": f"from the next release on only the newest {valid} valid: {', '.join(late) or 'all are'}",
         }
+    if module.check_mode:
+        return {"changed": True, "msg": f"would {phase} {key}"}
     server = servers.of(key)
     if phase == "begin":
         choose = _secrets.random_text(secrets.choice)

@@ -119,6 +119,8 @@ def test_what_overlaps_stays_until_its_end() -> None:
     rotation.finish(cluster.book(), "mcp_token", rotation.Nobody())
     assert cluster.values["mcp_token_previous"] == "t" * 48 != cluster.values["mcp_token"]
     assert len(cluster.values["mcp_token"]) == 48
+    assert rotation.end_overlap(cluster.book(), dry_run=True) == ["mcp_token"]
+    assert cluster.values["mcp_token_previous"] != cluster.values["mcp_token"]
     assert rotation.end_overlap(cluster.book()) == ["mcp_token"]
     assert cluster.values["mcp_token_previous"] == cluster.values["mcp_token"]
     assert rotation.end_overlap(cluster.book()) == []
