@@ -21,13 +21,13 @@ class AnsweringAction(ClusterAction):
     """An action that shows lines and keeps their data."""
 
     def show(self, task_vars: dict[str, Any], lines: list[str], data: Any, arguments: dict[str, Any]) -> None:
-        """Show the lines, or the data as JSON, and write the data to `dest`."""
+        """Show the lines, or the data as JSON, and write the data to `dest`, but for a check run."""
         if arguments.get("format") == "json":
             Display().display(as_json(data))
         else:
             # A fleet's screens stand below each other, so each is named once.
             Display().display("\n".join([f"[{self.host(task_vars)}] {lines[0]}", *lines[1:]]))
-        dest = str(arguments.get("dest") or "")
+        dest = "" if self._task.check_mode else str(arguments.get("dest") or "")
         problem = keep(Path(dest), data) if dest else ""
         if problem:
             self.say(task_vars, f"no file: {dest} cannot be written ({problem})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,6 +50,7 @@ class Action(action.ActionModule):
     def __init__(self, data: dict[str, Any], arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         self.data, self.arguments = data, arguments
         self.shown: list[str] = []
+        self._task = SimpleNamespace(check_mode=False)
         monkeypatch.setattr(action.AnsweringAction, "run", lambda *_: {})
         monkeypatch.setattr(answers.Display, "display", lambda _self, text, *_: self.shown.append(text))
 
@@ -70,6 +72,14 @@ def test_the_screen_and_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert looking.shown[0].startswith("[lab] Namespace shop: healthy (1 of 1 objects ready, now)\n")
     assert json.loads(dest.read_text(encoding="utf-8"))["next"] == ["ansible-playbook playbooks/verify.yml"]
     assert [path.name for path in dest.parent.iterdir()] == ["lab.json"], "nothing half written is left"
+
+
+def test_a_check_run_writes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = Action(state(), {"dest": str(tmp_path / "new" / "lab.json")}, monkeypatch)
+    looking._task.check_mode = True
+    assert "failed" not in looking.go()
+    assert looking.shown
+    assert not (tmp_path / "new").exists()
 
 
 def test_json_is_the_same_data(monkeypatch: pytest.MonkeyPatch) -> None:
