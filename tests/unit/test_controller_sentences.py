@@ -208,3 +208,34 @@ def test_a_check_run_of_a_repair_fails_where_the_real_one_does(
     )
     assert (said.returncode == 2) is fails, said.stdout + said.stderr
     assert next_step in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_check_run_of_mcp_config_does_not_claim_a_file(tmp_path: Path, check: bool) -> None:
+    file = {"client": "cursor", "path": "/home/ann/.cursor/mcp.json", "action": "created", "backup": "", "skipped": []}
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {
+            "__mcp_config_done": {"msg": "1 file: 1 created", "files": [file]},
+            "__mcp_config_given": {},
+            "mcp_config_state": "present",
+            "mcp_config_transport": "stdio",
+            "template": str(ROOT / "roles" / "mcp_config" / "templates" / "summary.txt.j2"),
+        },
+        "tasks": [{"ansible.builtin.debug": {"msg": "{{ lookup('ansible.builtin.template', template) }}"}}],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+    said = subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml"), *(["--check"] if check else [])],
+        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
+        text=True,
+        capture_output=True,
+        check=True,
+        timeout=120,
+    ).stdout
+    assert "1 file: 1 created" in said
+    assert ("nothing was written; the real run would do this:" in said) is check
+    # What was not written cannot be verified.
+    assert ("playbooks/verify.yml --tags mcp" in said) is not check
