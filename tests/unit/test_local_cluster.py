@@ -201,21 +201,6 @@ def test_a_check_run_does_not_ask_a_cluster_that_the_real_run_would_make_again(p
 
 
 @pytest.mark.parametrize(
-    ("docker", "verb"),
-    [(Docker([], [NODE], None), "start"), (Docker([NODE], [], None), "finish"), (Docker([], [], None), "create")],
-)
-def test_check_mode_says_what_the_real_run_would_do(
-    make: Maker, docker: Docker, verb: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cluster = make(docker)
-    monkeypatch.setattr(local_cluster.docker, "info", lambda: {"ServerVersion": "1"})
-    acting = local_cluster.ActionModule.__new__(local_cluster.ActionModule)
-    acting._host = "lab"
-    assert acting._present(cluster, {}, True)["msg"] == f"would {verb} local cluster exp"
-    assert all(call[0] in ("ps", "exec") for call in docker.calls)
-
-
-@pytest.mark.parametrize(
     ("source", "registry", "given"), [("registry", "", True), ("registry", "r.example/x", False), ("built", "", False)]
 )
 def test_built_images_have_a_name_beside_upstreams(make: Maker, source: str, registry: str, given: bool) -> None:
