@@ -247,6 +247,9 @@ class Builder:
             ]
         for inside in part.get("remove") or []:
             hooks.append(f'--customize-hook=rm -rf "$1{inside}"')
+        # mmdebstrap leaves this host's mirrors and proxies there, with the passwords that their addresses may hold.
+        own = [f'"$1"/etc/apt/{path}' for path in ("apt.conf.d/99mmdebstrap", "sources.list", "sources.list.d/*")]
+        hooks.append(f"--customize-hook=rm -rf {' '.join(own)}")
         run(
             [
                 *(

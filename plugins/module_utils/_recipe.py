@@ -19,6 +19,8 @@ from ansible_collections.twisterlab.platform.plugins.module_utils._progress impo
 
 #: Changes when the engine makes something else out of the same recipe.
 ENGINE = "1"
+#: The same for root file systems alone, so that nothing is compiled anew for them.
+ROOTFS = "2"
 IMAGES = Path(__file__).resolve().parents[2] / "images"
 _KEYS: dict[str, set[str]] = {
     "": {"version", "description", "rootfs", "go", "python", "image"},
@@ -152,6 +154,7 @@ class Recipes:
         if part == "rootfs":
             return digest(
                 *start,
+                ROOTFS,
                 {
                     target: file_digest(recipe.folder / path)
                     for target, path in (recipe.part(part).get("files") or {}).items()

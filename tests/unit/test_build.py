@@ -343,6 +343,24 @@ def test_a_path_with_a_space_reaches_mmdebstrap_whole(tmp_path: Path, monkeypatc
     assert [shlex.split(hook) for hook in hooks] == [["upload", str(images / "base" / "group"), "/etc/group"]]
 
 
+def test_no_image_keeps_the_hosts_mirrors_and_proxies(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(_build.shutil, "which", lambda name: name)
+    monkeypatch.setattr(_build, "run", lambda argv, **_options: ran.extend(argv))
+    builder = _build.Builder(Recipes(images), tmp_path / "cache", lambda line: None)
+    builder._rootfs(builder.recipes.get("base"), tmp_path)
+    root = tmp_path / "a root"
+    apt = root / "etc" / "apt"
+    for name in ("apt.conf.d/99mmdebstrap", "apt.conf.d/kept", "sources.list", "sources.list.d/0000.list"):
+        (apt / name).parent.mkdir(parents=True, exist_ok=True)
+        (apt / name).write_text("http://me:word@proxy.example", encoding="utf-8")
+    for hook in (word.partition("=")[2] for word in ran if word.startswith("--customize-hook=")):
+        subprocess.run(["sh", "-c", hook, "exec", str(root)], check=True)
+    assert [path for path in apt.rglob("*") if path.is_file()] == [apt / "apt.conf.d" / "kept"]
+
+
 def test_two_runs_make_one_go_toolchain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Path] = []
 
