@@ -15,7 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError, Say, output, run
+from ansible_collections.twisterlab.platform.plugins.module_utils._progress import (
+    BuildError,
+    Say,
+    output,
+    run,
+    tail,
+)
 
 #: The classic builder: it needs no plugin, and works without a network and without pulling.
 CLASSIC = {"DOCKER_BUILDKIT": "0"}
@@ -122,7 +128,11 @@ def pipe_images(references: Sequence[str], node: str, *options: str, log: Path, 
         BuildError: one end failed.
     """
     command = program() or "docker"
-    with subprocess.Popen([command, "save", *references], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as source:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("ab") as words,
+        subprocess.Popen([command, "save", *references], stdout=subprocess.PIPE, stderr=words) as source,
+    ):
         if source.stdout is None:
             raise BuildError(f"{label}: docker save gives no output.")
         path = Path(f"/dev/fd/{source.stdout.fileno()}")
@@ -152,4 +162,4 @@ def pipe_images(references: Sequence[str], node: str, *options: str, log: Path, 
         while source.stdout.read(2**20):
             pass
     if source.returncode:
-        raise BuildError(f"{label}: docker save ended with {source.returncode}.")
+        raise BuildError(f"{label}: docker save ended with {source.returncode}; the log is {log}: {tail(log)}")
