@@ -32,6 +32,8 @@ LOADED = "docker.io/twisterlab"
 RECORD = "twisterlab-local-cluster"
 FIELD_MANAGER = "twisterlab-local-cluster"
 _KUBECTL = ("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf")
+#: Nodes are looked for in Docker, so kind makes them there, whatever the user's environment says.
+_PROVIDER = {"KIND_EXPERIMENTAL_PROVIDER": "docker"}
 _READY_TIMEOUT = 180.0
 REGISTRY_TIMEOUT = 3.0
 
@@ -233,6 +235,7 @@ class LocalCluster:
         try:
             run(
                 [*command, "--retain", "--wait", f"{_READY_TIMEOUT:.0f}s"],
+                env=_PROVIDER,
                 log=self.log,
                 say=self.say,
                 label=f"cluster {self.settings.name}: kind create cluster",
@@ -356,7 +359,7 @@ class LocalCluster:
 
     def _restore_kubeconfig(self) -> None:
         kind = self.cache / "bin" / "kind"
-        text = output([str(kind), "get", "kubeconfig", "--name", self.settings.name], timeout=60)
+        text = output([str(kind), "get", "kubeconfig", "--name", self.settings.name], timeout=60, env=_PROVIDER)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.folder / "kubeconfig.new"
         temporary.touch(mode=0o600)

@@ -154,6 +154,18 @@ def test_a_kubeconfig_of_a_cluster_that_is_gone_is_not_used(make: Maker) -> None
     )
 
 
+def test_kind_makes_its_nodes_where_they_are_looked_for(
+    make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = tmp_path / "kind"
+    kind.write_text('#!/bin/sh\necho "$KIND_EXPERIMENTAL_PROVIDER" >"${0%/*}/provider"\nexit 1\n', encoding="utf-8")
+    kind.chmod(0o755)
+    monkeypatch.setenv("KIND_EXPERIMENTAL_PROVIDER", "podman")
+    with pytest.raises(BuildError, match="kind create cluster failed"):
+        make(Docker([], [], None)).create(kind, "image")
+    assert (tmp_path / "provider").read_text(encoding="utf-8") == "docker\n"
+
+
 def test_removing_twice(make: Maker) -> None:
     docker = Docker([NODE], [], None)
     cluster = make(docker)
