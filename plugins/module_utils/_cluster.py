@@ -155,12 +155,14 @@ class LocalCluster:
 
     def _refuse(self, names: Sequence[str]) -> None:
         """Leave a cluster alone that the cache does not know and that does not say itself, as one would whose cache was emptied, that it was made here."""
-        if len(docker.nodes(self.settings.name)) < len(names):
+        try:
+            self.kubectl(names[0], "get", "--raw=/readyz", timeout=15)
+        except BuildError as error:
             raise BuildError(
-                f"A kind cluster named {self.settings.name} exists, is stopped, and the cache does not know it: start it "
-                f"(docker start {' '.join(names)}) so that it can say whether it was made here, or set "
+                f"A kind cluster named {self.settings.name} exists, does not answer, and the cache does not know it: start it "
+                f"(docker start {' '.join(names)}) and run again when it can say whether it was made here, or set "
                 "twisterlab_local_cluster.name to another name."
-            )
+            ) from error
         raise BuildError(
             f"A kind cluster named {self.settings.name} exists and was not made here: "
             "set twisterlab_local_cluster.name to another name, or delete it."

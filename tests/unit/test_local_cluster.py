@@ -50,12 +50,15 @@ class Docker:
     ) -> None:
         self.running, self.stopped, self.record = running, stopped, record
         self.authority, self.image = authority, image
+        self.silent = False
         self.calls: list[tuple[str, ...]] = []
 
     def __call__(self, *arguments: str, timeout: float = 60, stdin: str | None = None) -> str:
         self.calls.append(arguments)
         if arguments[0] == "ps":
             return "\n".join(self.running + (self.stopped if "--all" in arguments else []))
+        if arguments[0] == "exec" and self.silent:
+            raise BuildError("refused")
         if arguments[0] == "exec" and "configmap" in arguments:
             if self.record is None:
                 raise BuildError("not found")
@@ -135,9 +138,11 @@ def test_a_cluster_of_an_emptied_cache_says_itself_that_it_is_ours(make: Maker) 
     assert cluster.remove() is True
 
 
-def test_a_stopped_cluster_that_the_cache_does_not_know_has_to_speak_first(make: Maker) -> None:
-    cluster = make(Docker([], [NODE], None), ours=False)
-    with pytest.raises(BuildError, match=f"is stopped, .*docker start {NODE}"):
+@pytest.mark.parametrize("docker", [Docker([], [NODE], None), Docker([NODE], [], None)])
+def test_a_cluster_that_is_not_up_is_not_called_somebody_elses(make: Maker, docker: Docker) -> None:
+    docker.silent = True
+    cluster = make(docker, ours=False)
+    with pytest.raises(BuildError, match=f"does not answer, and the cache .*docker start {NODE}"):
         cluster.look("a")
 
 
