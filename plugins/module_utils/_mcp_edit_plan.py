@@ -13,7 +13,7 @@ from typing import Any
 from . import _mcp_edit, _mcp_edit_files
 from ._errors import Refused
 from ._mcp_clients import CLIENTS, Client
-from ._mcp_dialects import Unsaid, check, client_for, entry, managed, targets
+from ._mcp_dialects import Unsaid, check, client_for, entry, managed, secret_name, targets
 from ._mcp_edit import Malformed, Spot
 from ._mcp_edit_files import Found
 from ._mcp_server import Server
@@ -296,11 +296,14 @@ def _hidden(value: Any, server: Server) -> Any:
     own = [re.escape(text) for name in server.references for text in (f"(the value of {name})",)]
     values = [*server.env.values(), *server.headers.values()]
 
-    def show(item: Any) -> Any:
+    def show(item: Any, numbers: bool = True) -> Any:
         if isinstance(item, dict):
-            return {key: show(inner) for key, inner in item.items()}
+            # A number may be a secret too, but not the timeout that a person set beside what we write.
+            return {key: show(inner, numbers and not (managed(key) or secret_name(key))) for key, inner in item.items()}
         if isinstance(item, list):
-            return [show(inner) for inner in item]
+            return [show(inner, numbers) for inner in item]
+        if not numbers and type(item) in (int, float) and str(item) not in known:
+            return "(hidden)"
         if not isinstance(item, str) or item in known or _same(item, values):
             return item
         if own and re.search("|".join(own), item):

@@ -214,6 +214,14 @@ def test_a_diff_shows_our_entry_and_nobodys_secret(tmp_path: Path, run: Any) -> 
     assert gone[0]["after"] == ""
 
 
+def test_a_diff_hides_a_secret_of_digits(tmp_path: Path, run: Any) -> None:
+    path = tmp_path / ".continue/mcpServers/tw-mcp.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("mcpServers:\n  - name: tw-mcp\n    command: theirs\n    env:\n      API_KEY: 70481199\n")
+    result = run(servers=[STDIO])
+    assert "API_KEY" in result["diff"][0]["before"] and "70481199" not in json.dumps(result)
+
+
 def test_secrets_by_value_only_when_asked_and_never_shown(tmp_path: Path, run: Any) -> None:
     run(clients=["all"], secrets={"TOKEN": SECRET})
     assert all(b"i\\\\j`k" not in content for content, _ in snapshot(tmp_path).values())
