@@ -136,6 +136,13 @@ def _rest(spot: Spot, content: Any, name: str) -> str:
     return repr(None if left in ({}, None) or left == preamble else left)
 
 
+def _doubled(value: Any) -> bool:
+    """Whether a key is there twice somewhere: its second name in the content is none to be written."""
+    if isinstance(value, dict):
+        return any("\0" in key or _doubled(inner) for key, inner in value.items())
+    return isinstance(value, list) and any(map(_doubled, value))
+
+
 def put(spot: Spot, text: str | None, name: str, entry: dict[str, Any]) -> str:
     """The text with that entry: in the place of the one of that name, else added.
 
@@ -149,6 +156,8 @@ def put(spot: Spot, text: str | None, name: str, entry: dict[str, Any]) -> str:
     old = _entry(spot, before, name)
     if text is not None and old == entry:
         return text
+    if _doubled(old):
+        raise Refused(f"the entry {name} has a key more than once")
     new = _put(spot, text, name, entry)
     after = _edited(spot, new, f"adding the entry {name}")
     if _entry(spot, after, name) != entry:

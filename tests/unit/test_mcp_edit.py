@@ -149,6 +149,8 @@ REFUSED = [
     (NESTED, '{"experimental": {"servers": {}}}', "experimental.servers is a map where a list is needed"),
     (NESTED, '{"experimental": []}', "experimental is a list where a map is needed"),
     (NESTED, '{"experimental": {"servers": [{"name": "ours"}, {"name": "ours"}]}}', "the entry ours is there more than once"),
+    (STRICT, '{"mcpServers": {"ours": {"command": "a", "command": "b"}}}', "the entry ours has a key more than once"),
+    (YAML, "mcpServers:\n- name: ours\n  x:\n  - y: 1\n    y: 2", "the entry ours has a key more than once"),
     (TOML, "a =", "(at "),
     (TOML, "a = 1\na = 2", "(at "),
     (TOML, "[[mcp_servers]]\na = 1", "mcp_servers is a list where a map is needed"),
