@@ -364,3 +364,14 @@ def test_a_change_without_an_answer_is_not_said_to_have_failed(method, reason):
     with stub(slow) as api, pytest.raises(DependencyError) as found:
         asyncio.run(session(api.url))
     assert found.value.reason == reason
+
+
+def test_tools_with_more_time_give_it_to_their_peers(monkeypatch):
+    monkeypatch.setattr("twisterlab_app.peers.CALL_SECONDS", 0.2)
+
+    async def session(url):
+        async with PeerClient(7) as peers:
+            return await peers.call(Peer("api", url), "GET", "/0.6")
+
+    with stub(slow) as api:
+        assert asyncio.run(session(api.url)).status == 200

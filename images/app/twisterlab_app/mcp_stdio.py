@@ -35,7 +35,7 @@ from .redaction import Redactor
 NAME = "twisterlab-mcp-continue"
 COMPONENT = "mcp-continue"
 MAX_IN_FLIGHT = 64
-DRAIN_SECONDS = MAX_SECONDS + 10  # longer than any tool may take
+SPARE_SECONDS = 10  # how much longer than any tool may take its answer is waited for
 log = logging.getLogger("twisterlab.mcp")
 
 _REPLY: TypeAdapter[JSONRPCResponse | JSONRPCError] = TypeAdapter(JSONRPCResponse | JSONRPCError)
@@ -87,10 +87,10 @@ class Conversation:
     discovery timed out falls back to ``initialize`` in the same process, so that request opens a new loop of the SDK.
     """
 
-    def __init__(self, server: Server[Any], wire: Wire) -> None:
+    def __init__(self, server: Server[Any], wire: Wire, tool_seconds: float) -> None:
         self._server, self._wire = server, wire
         self._reading = anyio.CancelScope()
-        self._drain_seconds = float(DRAIN_SECONDS)
+        self._drain_seconds = max(MAX_SECONDS, tool_seconds) + SPARE_SECONDS
         self._to_server: MemoryObjectSendStream[Incoming] | None = None
         self._loop_ended = asyncio.Event()
         self._in_flight = 0
@@ -193,15 +193,15 @@ def _signals(conversation: Conversation, seconds: float) -> Iterator[None]:
 
 async def serve(configuration: settings.Settings, redact: Redactor) -> None:
     """Serve standard input until it ends, or a signal: the first one lets calls in flight finish, the second does not."""
-    async with PeerClient() as client:
-        mcp = configuration.mcp
+    mcp = configuration.mcp
+    async with PeerClient(mcp.tool_timeout) as client:
         tools = ApiTools(client, configuration.api_url, mcp.monitoring_url).tools()
         tools.append(command_tool(mcp.commands, configuration.instance))
         tools.append(webui_tool(client, mcp, configuration.api_url))
         box = ToolBox(NAME, tools, mcp.tool_timeout, redact)
         wire = Wire()
         log.info("starting", extra={"server": NAME, "api_url": configuration.api_url})
-        conversation = Conversation(box.server("Tickets, agents and health of TwisterLab."), wire)
+        conversation = Conversation(box.server("Tickets, agents and health of TwisterLab."), wire, mcp.tool_timeout)
         with _signals(conversation, configuration.graceful_timeout):
             await conversation.run()
 

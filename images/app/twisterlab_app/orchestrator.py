@@ -156,7 +156,7 @@ def build(settings: Settings, redact: Redactor) -> FastAPI:
     """Return the orchestrator's application."""
     if not settings.api_url:
         raise ConfigurationError("API_URL is not set: write http://twisterlab-api:8000.")
-    client = PeerClient()
+    client = PeerClient(settings.mcp.tool_timeout)
     orchestrator = Orchestrator(settings.peers, client)
     looking = task(lambda: repeat("agents", settings.check_interval, orchestrator.look))
     box = ToolBox(MCP_NAME, tools(orchestrator, client), settings.mcp.tool_timeout, redact)

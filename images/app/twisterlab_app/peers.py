@@ -23,6 +23,7 @@ from .settings import Peer
 
 CHECK_SECONDS = 3.0
 CALL_SECONDS = 15.0
+SPARE_SECONDS = 5.0
 MAX_ANSWER_BYTES = 1024 * 1024
 PARALLEL = 8
 CALLS = Counter("twisterlab_peer_requests_total", "Requests to peers by outcome.", ("peer", "outcome"))
@@ -68,13 +69,19 @@ def _parsed(text: str) -> Any:
 
 
 class PeerClient:
-    """One HTTP client for all peers; enter it to start, leave it to close them. Redirects are not followed."""
+    """One HTTP client for all peers; enter it to start, leave it to close them. Redirects are not followed.
 
-    def __init__(self) -> None:
+    Args:
+        tool_seconds: limit of the tools that call through it: a longer one than usual is for their peers.
+    """
+
+    def __init__(self, tool_seconds: float = 0) -> None:
+        # Shorter than the tool's own, so that the peer is named.
+        self._seconds = max(CALL_SECONDS, tool_seconds - SPARE_SECONDS)
         # A cookie that a peer gives to one caller must not go out with the request of the next.
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
         self._client = httpx2.AsyncClient(
-            timeout=CALL_SECONDS, follow_redirects=False, trust_env=False, cookies=no_cookies
+            timeout=self._seconds, follow_redirects=False, trust_env=False, cookies=no_cookies
         )
         self._slots = asyncio.Semaphore(PARALLEL)
         self._checks = asyncio.Semaphore(PARALLEL)
@@ -95,7 +102,7 @@ class PeerClient:
         method: str,
         path: str,
         body: Any = None,
-        seconds: float = CALL_SECONDS,
+        seconds: float | None = None,
         authorization: str | None = None,
         waits: bool = True,
     ) -> PeerAnswer:
@@ -112,7 +119,7 @@ class PeerClient:
             headers["X-Request-ID"] = logs.request_id.get()
         try:
             async with (
-                asyncio.timeout(seconds),
+                asyncio.timeout(seconds or self._seconds),
                 self._slots if waits else contextlib.nullcontext(),
             ):
                 asked = True
