@@ -17,6 +17,7 @@ from mcp_support import slow, stub
 sys.path.insert(0, str(APP))
 from twisterlab_app.api_routes import ticket_routes
 from twisterlab_app.errors import ConfigurationError, DependencyError
+from twisterlab_app.mcp_api_tools import ApiTools, HealthArguments
 from twisterlab_app.mcp_prometheus import prometheus_tools
 from twisterlab_app.mcp_stdio import encode, parse
 from twisterlab_app.mcp_tools import ToolBox
@@ -375,3 +376,16 @@ def test_tools_with_more_time_give_it_to_their_peers(monkeypatch):
 
     with stub(slow) as api:
         assert asyncio.run(session(api.url)).status == 200
+
+
+def test_monitoring_that_checked_nothing_does_not_make_the_system_healthy():
+    def answer(_method, path, _body):
+        return 200, {"checks": {"redis": {"ok": True}} if path == "/ready" else []}
+
+    async def session(url):
+        async with PeerClient() as peers:
+            return await ApiTools(peers, url, url).health(HealthArguments())
+
+    with stub(answer) as neighbour:
+        found = asyncio.run(session(neighbour.url))
+    assert not found.healthy and found.monitoring.startswith("answered 200: ")

@@ -154,7 +154,7 @@ class ApiTools:
         try:
             answer = await self._client.call(self._monitoring, "GET", "/api/v1/checks", seconds=8.0)
             checks = answer.body.get("checks") if isinstance(answer.body, dict) else None
-            if answer.status != 200 or not isinstance(checks, list):
+            if answer.status != 200 or not isinstance(checks, list) or not checks:  # nothing checked is not healthy
                 return f"answered {answer.status}: {said(answer)}", []
             return "ok", [TierState.model_validate(check) for check in checks]
         except DependencyError as error:
