@@ -383,13 +383,14 @@ class Release:
             for obj in gone:
                 self._difference(obj, None)
         self._size()
+        answer.warnings += _plan.ingress_conflicts(self._api, self._steps, options.namespace)
         for step in self._steps:
             self._note(step, step.result if step.result is not None else step.desired)
         tried = sorted(
             {
                 image
                 for step in self._steps
-                if step.action == CHANGE and _smoke.needed(step.desired, step.live)
+                if step.action == CHANGE and _smoke.needed(step.desired, step.live, options.contract)
                 for image in objects.images(objects.pod_spec(step.desired))
             }
         )

@@ -529,8 +529,12 @@ def test_the_broken_pod_of_an_ordered_stateful_set_is_removed(ready: str, restar
     assert run(parts).progress.restarted == restarted
 
 
-def test_an_ingress_host_of_another_namespace_is_refused() -> None:
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_ingress_host_of_another_namespace_is_refused(begun: bool, check_mode: bool) -> None:
     run = Run()
+    if begun:
+        run(staged())
     rule = {"rules": [{"host": "api.shop.local"}]}
     run.cluster.put(manifest("Ingress", "theirs", "x", spec=rule), "elsewhere")
     parts = staged()
@@ -538,8 +542,9 @@ def test_an_ingress_host_of_another_namespace_is_refused() -> None:
     with pytest.raises(
         Refused, match="host api.shop.local of Ingress/mine belongs to Ingress/theirs of namespace elsewhere"
     ):
-        run(parts)
-    assert run.cluster.writes() == []
+        run(parts, check_mode=check_mode)
+    # A run that began holds its lease and records that it failed.
+    assert [call for call in run.cluster.writes() if check_mode or not begun or "Ingress" in call] == []
 
 
 def test_a_routes_host_of_another_namespace_is_refused() -> None:
@@ -655,6 +660,9 @@ class TestSmoke:
         run(staged(image="web:2"))
         assert not any("smoke" in call for call in run.cluster.calls)
         assert run(staged(db_image="db:2"), check_mode=True).say == "would first start db:2 in a throw-away pod"
+        # An update tries what replaces its pods one by one, too.
+        answer = run(staged(image="web:3"), check_mode=True, contract=True)
+        assert answer.say == "would first start web:3 in a throw-away pod"
 
 
 def test_records_keep_ten_and_the_last_healthy_one() -> None:
