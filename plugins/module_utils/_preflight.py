@@ -355,7 +355,8 @@ class Preflight:
         kinds_made = {
             "networkpolicies": self._policies,
             "ingresses": self._ingress_class,
-            "gateways": self._gateway,
+            # One that exists is somebody else's.
+            "gateways": self._gateway and not self._gateway.get("name"),
             "httproutes": self._gateway,
             "cronjobs": edge,
             "secrets": edge,

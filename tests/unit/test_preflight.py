@@ -554,6 +554,13 @@ def test_routes_need_rights_of_their_own() -> None:
     cluster.put(namespace())
     with pytest.raises(Refused, match=r"gateways\.gateway\.networking\.k8s\.io.*httproutes"):
         routed(cluster, class_name="edge")
+    # Nobody makes a Gateway that is named.
+    cluster.put(manifest("Gateway", "public", "x", spec={"listeners": []}))
+    cluster.granted = [*granted, {"apiGroups": ["*"], "resources": ["httproutes"], "verbs": ["*"]}]
+    routed(cluster, name="public", sections=[])
+    with pytest.raises(Refused, match=r"gateways\.gateway\.networking\.k8s\.io"):
+        routed(cluster, class_name="edge")
+    cluster.granted = granted
     # Who makes Ingresses does not need them.
     cluster.put({**CLASS, "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass"}, None)
     _preflight.Preflight(cluster, NAMESPACE, "", False, {}, ingress_class="edge").run()
