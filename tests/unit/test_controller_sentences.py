@@ -239,3 +239,12 @@ def test_a_check_run_of_mcp_config_does_not_claim_a_file(tmp_path: Path, check: 
     assert ("nothing was written; the real run would do this:" in said) is check
     # What was not written cannot be verified.
     assert ("playbooks/verify.yml --tags mcp" in said) is not check
+
+
+def test_a_check_run_of_render_writes_nothing_and_does_not_claim_it(tmp_path: Path) -> None:
+    dest = tmp_path / "manifests"
+    words = ("-i", "inventories/local", "--check", "--tags", "base", "-e", f"twisterlab_render_dest={dest}")
+    said = _play("render", *words, HOME=str(tmp_path))
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert f"The manifests of local would be in {dest}/local." in said.stdout
+    assert not dest.exists()
