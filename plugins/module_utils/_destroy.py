@@ -295,12 +295,12 @@ class Destroy:
                 raise
             self._result.kept.append((title, FORBIDDEN))
             return
-        if self._check:
-            self._result.deleted.append(title)
-            return
         foreign = self._foreign()
         if foreign:
             self._result.kept.append((title, f"objects of others are in it: {objects.sentence_list(foreign)}"))
+            return
+        if self._check:
+            self._result.deleted.append(title)
             return
         self._lease.check()
         self._lease.stop()
