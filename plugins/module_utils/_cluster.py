@@ -171,7 +171,8 @@ class LocalCluster:
     def _begun(self, node: str) -> bool:
         """Whether this node is the one that an interrupted run began."""
         image = docker.docker("inspect", "--format", "{{.Config.Image}}", node).strip()
-        return image == self.marker.read_text(encoding="utf-8")
+        # A digest says it alone: versions of kind and Docker differ in whether a tag stays before it.
+        return image.rpartition("@")[2] == self.marker.read_text(encoding="utf-8").rpartition("@")[2]
 
     def _known(self, node: str) -> bool:
         """Whether the kubeconfig in the cache, which outlives a cluster that was removed by other means, is this one's."""

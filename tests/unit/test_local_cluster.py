@@ -152,6 +152,12 @@ def test_a_whole_cluster_is_not_taken_for_one_that_was_begun(make: Maker) -> Non
     assert not cluster.marker.exists()
 
 
+def test_a_cluster_that_was_begun_is_known_by_its_images_digest(make: Maker) -> None:
+    cluster = make(Docker([NODE], [], None, image="kindest/node@sha256:1234"), creating=True)
+    cluster.marker.write_text("kindest/node:v1@sha256:1234", encoding="utf-8")
+    assert cluster.look("a").status == "unfinished"
+
+
 def test_a_kubeconfig_of_a_cluster_that_is_gone_is_not_used(make: Maker) -> None:
     cluster = make(Docker([NODE], [], {"addons": "a", "image_source": "built"}, authority="another"))
     assert cluster.look("a") == _cluster.State(
