@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.twisterlab.platform.plugins.module_utils import _docker as docker
 from ansible_collections.twisterlab.platform.plugins.module_utils import _host, _images
+from ansible_collections.twisterlab.platform.plugins.module_utils._api import each
 from ansible_collections.twisterlab.platform.plugins.module_utils._build import Builder
 from ansible_collections.twisterlab.platform.plugins.module_utils._progress import BuildError, lock, run, seconds
 from ansible_collections.twisterlab.platform.plugins.module_utils._recipe import Recipes
@@ -115,13 +115,9 @@ class ActionModule(ReportingAction):
             reference: cache / "pushed" / hashlib.sha256(reference.encode()).hexdigest()[:24] for reference in ours
         }
         marked = [reference for reference in ours if marks[reference].exists()]
-        with ThreadPoolExecutor(max_workers=8) as threads:
-            there = {
-                **dict.fromkeys(ours, False),
-                **dict(zip(marked, threads.map(docker.in_registry, marked), strict=True)),
-            }
         # A registry that does not tell is believed to have what it was given.
-        wanted = [reference for reference in ours if there[reference] is False]
+        kept = [one for one, there in zip(marked, each(marked, docker.in_registry), strict=True) if there is not False]
+        wanted = [reference for reference in ours if reference not in kept]
         if not wanted or check:
             return wanted
         if docker.info() is None:

@@ -109,19 +109,19 @@ class LocalCluster:
         names = docker.nodes(self.settings.name, running=False)
         if not names:
             return State("absent", {}, [])
-        if self.marker.exists() and not self.record(names[0]):
+        record = self.record(names[0])
+        if self.marker.exists() and not record:
             if not self._begun(names[0]):
                 self._refuse(names)
             return State("unfinished", {}, names)
         # A cluster with a record is whole: what was begun here was another one.
         self.marker.unlink(missing_ok=True)
         known = self._known(names[0])
-        if not known and not self.record(names[0]):
+        if not known and not record:
             self._refuse(names)
         running = docker.nodes(self.settings.name)
         if len(running) < len(names):
             return State("stopped", {}, names)
-        record = self.record(running[0])
         complete = bool(record) and record.get("addons") == addons and known
         return State("ready" if complete else "unfinished", record, running, known)
 

@@ -40,6 +40,19 @@ def _play(playbook: str, *words: str, **environment: str) -> subprocess.Complete
     )
 
 
+def _own(tmp_path: Path, play: dict[str, object], *words: str, good: bool = False) -> subprocess.CompletedProcess[str]:
+    """A play of the test's own; with `good`, one that must end well."""
+    (tmp_path / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+    return subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml"), *words],
+        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
+        text=True,
+        capture_output=True,
+        check=good,
+        timeout=120,
+    )
+
+
 @pytest.mark.parametrize(
     ("done", "begun"),
     [
@@ -60,15 +73,7 @@ def test_an_update_goes_back_only_from_what_it_changed(
         "vars": {"twisterlab_component": "api"} | ({} if done is None else {"__release_done": done}),
         "tasks": [{"ansible.builtin.debug": {"msg": "begun={{ __update_begun }}"}}],
     }
-    (tmp_path / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
-    said = subprocess.run(
-        ["ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml")],
-        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
-        text=True,
-        capture_output=True,
-        check=True,
-        timeout=120,
-    ).stdout
+    said = _own(tmp_path, play, good=True).stdout
     assert f"begun={begun}" in said
     tasks = json.dumps(yaml.safe_load((ROOT / "roles" / "update" / "tasks" / "main.yml").read_text(encoding="utf-8")))
     assert tasks.count('"when": "__update_begun"') == 2
@@ -197,15 +202,7 @@ def test_a_check_run_of_a_repair_fails_where_the_real_one_does(
         "vars": {"__drift": found, "drift_repair": False},
         "tasks": [tasks[-1]],
     }
-    (tmp_path / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
-    said = subprocess.run(
-        ["ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml"), *words],
-        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
+    said = _own(tmp_path, play, *words)
     assert (said.returncode == 2) is fails, said.stdout + said.stderr
     assert next_step in said.stdout + said.stderr
 
@@ -226,15 +223,7 @@ def test_a_check_run_of_mcp_config_does_not_claim_a_file(tmp_path: Path, check: 
         },
         "tasks": [{"ansible.builtin.debug": {"msg": "{{ lookup('ansible.builtin.template', template) }}"}}],
     }
-    (tmp_path / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
-    said = subprocess.run(
-        ["ansible-playbook", "-i", "localhost,", str(tmp_path / "play.yml"), *(["--check"] if check else [])],
-        env=os.environ | {"ANSIBLE_NOCOLOR": "1"},
-        text=True,
-        capture_output=True,
-        check=True,
-        timeout=120,
-    ).stdout
+    said = _own(tmp_path, play, *(["--check"] if check else []), good=True).stdout
     assert "1 file: 1 created" in said
     assert ("nothing was written; the real run would do this:" in said) is check
     # What was not written cannot be verified.
