@@ -26,7 +26,7 @@ env: ## for eval "$$(make -s env)": the project's ansible and kubectl on PATH, K
 test: ## all tests, from cheap to dear
 	@scripts/test.sh lint unit contract render score rules oldest controller app kind
 
-test-long: ## a backup of one gibibyte, and the tests on the cluster, with CloudNativePG and with every playbook killed ten times in the place of once
+test-long: ## a backup of one gibibyte, and all tests on the cluster, with every playbook killed ten times in the place of once
 	@TWISTERLAB_TEST_LONG=1 TWISTERLAB_TEST_KILLS=10 scripts/test.sh app kind
 
 lint unit contract render score rules oldest controller app kind: ## one stage of `make test`
