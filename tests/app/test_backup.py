@@ -585,13 +585,14 @@ def test_a_killed_backup_leaves_nothing_half_done(copied: Backup) -> None:
 def test_a_killed_restore_ends_well_when_it_is_run_again(copied: Backup, postgres: Postgres) -> None:
     words = ("restore", "--snapshot", "latest", "--replace")
     add(postgres, "saved", "before the restore")
+    begun: list[dict[str, Any]] = []
     for line in ("loading into ", "switched "):
         kill_at(copied, line, *words)
+        begun.append(copied.last("restore"))
         # never half of it: the old database, or the restored one
         assert titles(postgres, "saved") in ([], ["before the restore"])
     # where the kill came after the last word was written, take that back
-    ended = copied.last("restore")
-    (copied.state / "restore.json").write_text(json.dumps(ended | {"finished": False}), encoding="utf-8")
+    (copied.state / "restore.json").write_text(json.dumps(begun[0]), encoding="utf-8")
     said = copied.run(*words)
     assert "was already switched to snapshot" in said
     assert titles(postgres, "saved") == []
