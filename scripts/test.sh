@@ -43,7 +43,7 @@ stage_unit() {
 
 stage_contract() {
     use requirements-dev.txt 12
-    timeout 900 python -m pytest -q tests/contract
+    timeout 900 python -m pytest -q -n 2 tests/contract
 }
 
 stage_render() {
